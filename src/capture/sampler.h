@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When and how threads are sampled: ticks, who is due, stops, weights. Runs in
+ * a thread of its own, which is the tracer of every stop; hands snapshots to a
+ * queue and keeps count of all that it did and could not do.
+ */
+#ifndef CPROF_CAPTURE_SAMPLER_H
+#define CPROF_CAPTURE_SAMPLER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/quantile.h"
+#include "capture/queue.h"
+#include "capture/snapshot.h"
+#include "target/target.h"
+
+/* Where the CPU time of a thread is read. */
+enum cpu_source {
+	CPU_SOURCE_SCHEDSTAT, /* nanoseconds */
+	CPU_SOURCE_STAT,      /* clock ticks of /proc/PID/task/TID/stat */
+};
+
+struct sampler_options {
+	double frequency_hz;
+	uint64_t duration_ns; /* 0: until stopped or all targets are gone */
+	enum cpu_source cpu_source;
+	const pid_t *only_tids; /* sample these alone; copied */
+	size_t nonly_tids;
+	pid_t command; /* our child among the targets, or 0 */
+	/*
+	 * Called in the capture thread while a thread is stopped whose last stack
+	 * left its window, to copy more of its memory into the snapshot. NULL: never.
+	 */
+	void (*extend)(void *ctx, struct snapshot *snap);
+	void *extend_ctx;
+};
+
+/* Counters. Written by the capture thread alone; the atomics may be read while
+ * it runs, the rest after sampler_join. */
+struct sampler_stats {
+	_Atomic uint64_t samples;   /* snapshots handed over */
+	_Atomic uint64_t threads;   /* known now */
+	_Atomic uint64_t missed;    /* sum of the four missed_* below */
+	_Atomic uint64_t ticks;     /* handled */
+	_Atomic bool done;          /* the run is over */
+	uint64_t missed_ticks;      /* periods that went by without being handled */
+	uint64_t late_ticks;        /* handled more than a tenth of a period late */
+	uint64_t missed_queue_full; /* no room for the snapshot */
+	uint64_t missed_refused;    /* the kernel refused the stop */
+	uint64_t missed_unreadable; /* stopped, but registers or stack not readable */
+	uint64_t missed_unstopped;  /* asked, and ended or not run by the end */
+	uint64_t threads_seen;
+	uint64_t signals_passed; /* given back with a detach */
+	uint64_t eintr_undone;
+	uint64_t group_stops;
+	struct quantile pause_ns;   /* stop seen .. thread released */
+	struct quantile latency_ns; /* stop asked for .. stop seen */
+	uint64_t start_ns;          /* CLOCK_MONOTONIC */
+	uint64_t end_ns;
+};
+
+/* CPU time that no sample claims, of one thread or (tid 0) of a whole process. */
+struct sampler_unsampled {
+	size_t target;
+	pid_t tid;
+	uint64_t thread_serial; /* 0 with tid 0 */
+	char comm[PROCFS_COMM_LEN];
+	uint64_t cpu_ns;
+};
+
+/* How each target ended up; one per target, in their order. */
+struct sampler_target_result {
+	bool gone; /* ended during the run */
+	bool have_cpu_clock;
+	uint64_t cpu_ns;     /* by the process's CPU clock, over the run */
+	uint64_t sampled_ns; /* what the samples weigh */
+	bool have_status;    /* it was our child and has ended: */
+	int wait_status;
+};
+
+struct sampler;
+
+/*
+ * Prepares to sample; baselines are read now. `targets` must outlive the
+ * sampler. NULL with *err on failure.
+ */
+struct sampler *sampler_new(const struct sampler_options *options,
+                            struct target *const *targets, size_t ntargets,
+                            struct queue *queue, struct error *err);
+
+/* Starts the capture thread. SIGCHLD must be blocked in every thread. */
+int sampler_start(struct sampler *sampler, struct error *err);
+
+/* Asks it to end early; callable from any thread and from a signal handler. */
+void sampler_stop(struct sampler *sampler);
+
+/* Readable (poll) when the run is over. */
+int sampler_done_fd(const struct sampler *sampler);
+
+/* Waits for the thread's end: from then on nothing is traced. The queue is
+ * closed before. */
+void sampler_join(struct sampler *sampler);
+
+const struct sampler_stats *sampler_stats(const struct sampler *sampler);
+
+/*
+ * A hint from whoever unwinds: how many bytes of stack this thread's snapshots
+ * should hold from now on, and whether its stack left the window for elsewhere.
+ * Callable from any thread.
+ */
+void sampler_hint(struct sampler *sampler, pid_t tid, size_t stack_len, bool elsewhere);
+
+/* After sampler_join. */
+const struct sampler_unsampled *sampler_unsampled(const struct sampler *sampler, size_t *n);
+const struct sampler_target_result *sampler_result(const struct sampler *sampler,
+                                                   size_t target);
+
+void sampler_free(struct sampler *sampler);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An ELF file, or an ELF image in the target's memory (the vDSO), that the
+ * target runs code from. Opened once for each identity and kept open, so that
+ * its tables can still be read when the target is gone. What unwind/ and
+ * symbol/ both stand on.
+ *
+ * The bytes are hostile: every length and offset is checked against the file,
+ * and whatever does not fit is as if it were not there.
+ *
+ * Addresses: "vaddr" is an address as the ELF file's own headers count it; the
+ * address in the process is vaddr + bias, and the bias belongs to a mapping
+ * (space.h), not to the module.
+ */
+#ifndef CPROF_MODULE_MODULE_H
+#define CPROF_MODULE_MODULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <gelf.h>
+
+#include "target/maps.h"
+#include "target/target.h"
+
+struct module;
+struct module_cache;
+
+/* A section's bytes in memory and where it lies; data NULL when there is none. */
+struct module_view {
+	const uint8_t *data;
+	size_t len;
+	uint64_t vaddr;
+};
+
+enum module_section {
+	MODULE_EH_FRAME_HDR,
+	MODULE_EH_FRAME,
+	MODULE_DEBUG_FRAME,
+	MODULE_GOPCLNTAB,
+	MODULE_NSECTIONS,
+};
+
+struct module_cache *module_cache_new(void);
+/* Frees the cache and every module in it. NULL is fine. */
+void module_cache_free(struct module_cache *cache);
+
+/*
+ * The module behind a file mapping or the vDSO of a target, opened now if it is
+ * new: through /proc/PID/map_files, then /proc/PID/root, with device and inode
+ * compared, so that a deleted or replaced file is still the one that runs.
+ * NULL when it has none (anonymous memory) or cannot be read; a file that
+ * failed once is not tried again. Owned by the cache.
+ */
+struct module *module_open(struct module_cache *cache, const struct target *target,
+                           const struct map *map);
+
+/* The name to show: its path in the target, or "[vdso]". */
+const char *module_path(const struct module *module);
+/* Lowercase hex of the GNU build id, or "". */
+const char *module_build_id(const struct module *module);
+/* Its libelf handle, good as long as the module. Never NULL. */
+Elf *module_elf(struct module *module);
+/* Whether it is the vDSO's image. */
+bool module_is_vdso(const struct module *module);
+
+/* A section's bytes, read when first asked for (decompressed if need be). */
+struct module_view module_section(struct module *module, enum module_section which);
+
+/*
+ * Copies bytes at a vaddr out of the file's PT_LOAD segments (what the memory
+ * held before relocation). The number of bytes, fewer at a segment's end; 0
+ * when there are none.
+ */
+size_t module_read(struct module *module, uint64_t vaddr, void *buf, size_t len);
+
+/*
+ * The vaddr that lies at a file offset according to the program headers;
+ * false if no PT_LOAD covers it. This gives a mapping its bias.
+ */
+bool module_offset_to_vaddr(const struct module *module, uint64_t offset, uint64_t *vaddr);
+
+/* Whether it holds Go code: it has a .gopclntab (or the like in data.rel.ro). */
+bool module_is_go(struct module *module);
+
+#endif

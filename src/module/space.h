@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The address space of one target as it is now: which code is mapped where,
+ * and the module behind each mapping. Used from one thread at a time.
+ */
+#ifndef CPROF_MODULE_SPACE_H
+#define CPROF_MODULE_SPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "module/module.h"
+#include "target/maps.h"
+#include "target/target.h"
+
+/* One executable mapping. Lives as long as the space, also after it was unmapped. */
+struct space_map {
+	struct map map;        /* exactly as /proc/PID/maps had it */
+	struct module *module; /* NULL: no file, or not readable */
+	uint64_t bias;         /* address - vaddr; 0 without a module */
+	uint32_t profile_id;   /* for the owner of the space: its mapping in the
+				  profile, 0 before there is one */
+};
+
+struct space;
+
+/* Reads the maps for the first time. Keeps `target` and `cache`, owns neither. */
+struct space *space_new(const struct target *target, struct module_cache *cache);
+void space_free(struct space *space);
+
+/*
+ * Reads /proc/PID/maps again. Returns 1 when the executable mappings changed,
+ * 0 when not, or -errno (the old ones then stay: the target may be gone).
+ */
+int space_refresh(struct space *space) __attribute__((warn_unused_result));
+
+/* Goes up by one whenever the executable mappings change; caches of addresses
+ * are good within one generation. */
+uint64_t space_generation(const struct space *space);
+
+/* The executable mapping that holds the address, or NULL. Never reads maps. */
+struct space_map *space_find(struct space *space, uint64_t addr);
+
+/* The mapping of the main binary (/proc/PID/exe) that holds its entry point or
+ * else its first executable one; NULL if there is none. */
+struct space_map *space_main(struct space *space);
+
+/* Every executable mapping of now, sorted by address. */
+struct space_map *const *space_maps(const struct space *space, size_t *n);
+
+const struct target *space_target(const struct space *space);
+
+#endif

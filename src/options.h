@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line, understood. Every message about wrong use comes from here. */
+#ifndef CPROF_OPTIONS_H
+#define CPROF_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/array.h"
+#include "base/error.h"
+#include "output/writer.h"
+
+enum profile_mode {
+	MODE_CPU,
+};
+
+enum accounting {
+	ACCOUNTING_AUTO,      /* schedstat where the kernel has it */
+	ACCOUNTING_SCHEDSTAT, /* /proc/PID/task/TID/schedstat: nanoseconds */
+	ACCOUNTING_STAT,      /* /proc/PID/task/TID/stat: clock ticks */
+};
+
+enum options_action {
+	OPTIONS_RUN,
+	OPTIONS_HELP,    /* print help on stdout, exit 0 */
+	OPTIONS_VERSION, /* print the version and features, exit 0 */
+};
+
+struct options {
+	enum options_action action;
+	ARRAY(pid_t) pids;   /* -p, without doubles */
+	ARRAY(pid_t) tids;   /* -t; empty: all threads */
+	char **command;      /* after --, NULL-terminated, or NULL */
+	double duration_s;   /* 30 unless said; 0: until COMMAND ends */
+	double frequency_hz; /* 99 */
+	const char *output;  /* "profile.pb.gz"; "-" is stdout */
+	const struct writer *format;
+	enum profile_mode mode;
+	enum accounting accounting;
+	bool quiet;
+	bool verbose;
+	char *command_line; /* all of argv, for the profile's comment */
+};
+
+/* 0, or -1 with *err filled (EXIT_CODE_USAGE). Freed with options_fini. */
+int options_parse(int argc, char **argv, struct options *options, struct error *err);
+void options_fini(struct options *options);
+
+void options_print_help(void);
+void options_print_version(void);
+
+#endif

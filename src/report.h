@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The receipt: how a profile was got, told on stderr and in its comments. Pure
+ * data in, text out, so the wording is tested without a run.
+ */
+#ifndef CPROF_REPORT_H
+#define CPROF_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "capture/sampler.h"
+#include "profile/profile.h"
+#include "unwind/unwind.h"
+
+struct report_target {
+	pid_t pid;
+	const char *comm;
+	struct sampler_target_result result;
+};
+
+struct receipt {
+	const char *command_line;
+	const char *version;
+	const char *output;  /* file name, or "-" */
+	const char *format;  /* writer's name */
+	double frequency_hz; /* asked for */
+	bool interrupted;    /* ended early by a signal */
+	bool cpu_from_stat;  /* weights come in clock ticks: no schedstat here */
+	const struct sampler_stats *stats;
+	const struct report_target *targets;
+	size_t ntargets;
+	bool is_command;                   /* targets[0] was started by us */
+	uint64_t stack_ends[UNWIND_NENDS]; /* samples by how their stack ended */
+	size_t locations_resolved;
+	size_t locations_unresolved;
+};
+
+/* Adds the receipt to the profile as comments, a fact a line. */
+void report_comments(struct profile *profile, const struct receipt *receipt);
+
+/* The closing summary with the ten hottest functions; freed by the caller. */
+char *report_summary(struct profile *profile, const struct receipt *receipt);
+
+/* The progress line: elapsed / total, samples, threads, missed. */
+void report_progress(char *buf, size_t size, uint64_t elapsed_ns, uint64_t duration_ns,
+                     const struct sampler_stats *stats);
+
+#endif

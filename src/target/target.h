@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One process that is looked at. Everything is read relative to a directory
+ * descriptor of /proc/PID that is opened once: when the process ends and its
+ * number is given to another, reads fail instead of reading the wrong process.
+ */
+#ifndef CPROF_TARGET_TARGET_H
+#define CPROF_TARGET_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "target/procfs.h"
+
+struct target {
+	pid_t pid;   /* as seen from here */
+	int proc_fd; /* /proc/PID */
+	int task_fd; /* /proc/PID/task */
+	int mem_fd;  /* /proc/PID/mem once process_vm_readv was refused, else -1 */
+	char comm[PROCFS_COMM_LEN];
+	char *exe;     /* the link's text at opening, " (deleted)" taken off; or "" */
+	char *cmdline; /* arguments joined with spaces, printable; or "" */
+	clockid_t cpu_clock;
+	bool have_cpu_clock;
+};
+
+/*
+ * Opens a process for reading. Fails with EXIT_CODE_NO_PROCESS when there is
+ * none, EXIT_CODE_FAILURE otherwise; whether it may be attached to is
+ * refusal.h's question. Freed with target_free (NULL is fine).
+ */
+struct target *target_open(pid_t pid, struct error *err);
+void target_free(struct target *target);
+
+/* Reads comm, exe and cmdline again, as after an exec. */
+void target_refresh(struct target *target);
+
+/* Whether the process still exists and is no zombie. */
+bool target_alive(const struct target *target);
+
+/* The CPU time all its threads, past and present, have used; 0 or -errno. */
+int target_cpu_ns(const struct target *target, uint64_t *ns)
+        __attribute__((warn_unused_result));
+
+/*
+ * Copies up to len bytes of the target's memory, never stopping or changing it.
+ * Returns the number of bytes copied, which is smaller where a page is missing,
+ * or -errno when nothing could be read. Callable from any thread.
+ */
+ssize_t target_read_memory(const struct target *target, uint64_t addr, void *buf,
+                           size_t len) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The only caller of ptrace(2). The protocol of one sample, seen from here:
+ *
+ *     tracer_request(tid)            SEIZE + INTERRUPT; returns at once
+ *     … other work …
+ *     tracer_next(&stop)             some thread has stopped (or ended)
+ *     tracer_get_regs(&stop, …)      while it is stopped
+ *     tracer_release(&stop)          DETACH: runs on, untraced
+ *
+ * All calls come from one thread. The file opens with the theory.
+ */
+#ifndef CPROF_TARGET_TRACER_H
+#define CPROF_TARGET_TRACER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "target/arch.h"
+
+/* What a report of the kernel obliges the caller to do. */
+enum tracer_event {
+	TRACER_NONE,   /* nothing has been reported: do something else */
+	TRACER_STOP,   /* stopped in a state that can be sampled: release it */
+	TRACER_EXITED, /* a tracee is gone: nothing to release */
+	TRACER_CHILD,  /* a child of ours that was not traced has ended */
+};
+
+struct tracer_stop {
+	pid_t tid;
+	enum tracer_event event;
+	int signal;        /* to be passed on at release; 0 none */
+	bool is_interrupt; /* the stop that was asked for */
+	bool group_stop;   /* the process is stopped by job control, and stays so */
+	int wait_status;   /* of TRACER_EXITED and TRACER_CHILD, as waitpid gives it */
+};
+
+/*
+ * Asks one thread to stop. 0: a report will follow, the thread's stop or its
+ * exit. -ESRCH: it is gone; -EPERM: refused (traced by another, exiting, or
+ * not permitted).
+ */
+int tracer_request(pid_t tid) __attribute__((warn_unused_result));
+
+/* Takes the next report, without waiting. Fills *stop; returns its event. */
+enum tracer_event tracer_next(struct tracer_stop *stop);
+
+/* Copies the registers of a stopped thread: 0 or -errno. */
+int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)
+        __attribute__((warn_unused_result));
+
+/*
+ * If this stop made a system call fail with an EINTR that the program would
+ * see, makes the call start again. 1 when it did so, 0 when there was nothing
+ * to undo, or -errno. `raw` must hold the thread's registers; it keeps them as
+ * they were, for the sample.
+ */
+int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+        __attribute__((warn_unused_result));
+
+/* Lets a stopped thread go on, untraced, with the signal it was stopped for. */
+int tracer_release(const struct tracer_stop *stop);
+
+#endif
