@@ -30,5 +30,7 @@ void hashmap_fini(struct hashmap *map);
 
 /* A well-mixed 64-bit hash of bytes, for keys made of more than 64 bits. */
 uint64_t hash_bytes(const void *data, size_t len, uint64_t seed);
+/* Another in each run, so that keys chosen by a target cannot be made to collide. */
+uint64_t hash_seed(void);
 
 #endif
