@@ -62,12 +62,11 @@ int arch_regs_from_prstatus(const struct arch_prstatus *raw, struct regs *regs)
  */
 bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr);
 
-/* Makes an interrupted call (see above) start again when the thread goes on. */
+/*
+ * Makes such a call start again when the thread goes on, unless a signal
+ * handler runs first: then it returns EINTR, as it would have without us.
+ */
 void arch_syscall_restart(struct arch_prstatus *raw);
-
-/* The address of the instruction that made the call: 2 bytes before PC here. */
-#define ARCH_SYSCALL_INSN_LEN 2
-bool arch_is_syscall_insn(const uint8_t insn[ARCH_SYSCALL_INSN_LEN]);
 
 /*
  * Whether system call `nr` returns EINTR to the program when a stop without a
@@ -75,9 +74,6 @@ bool arch_is_syscall_insn(const uint8_t insn[ARCH_SYSCALL_INSN_LEN]);
  * again would be wrong (close) is not among them.
  */
 bool arch_syscall_needs_restart(long nr);
-
-/* Its name ("epoll_wait"), or NULL. Static memory. */
-const char *arch_syscall_name(long nr);
 
 /*
  * Whether the bytes that end at a return address are a call instruction.

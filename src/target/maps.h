@@ -31,15 +31,16 @@ struct map {
 			   taken off; also "[stack]", "[vdso]", "/memfd:…" */
 };
 
-/* Sorted by address, without overlap (a text that violates this is refused). */
+/* Sorted by address, without overlap. */
 struct maps {
 	struct map *v;
 	size_t n;
 };
 
 /*
- * Parses the whole text. Lines that make no sense are skipped and counted in
- * *nbad (which may be NULL). The result is freed with maps_fini.
+ * Parses the whole text. Lines that make no sense, or that overlap an earlier one
+ * (the list changed while it was read), are skipped and counted in *nbad (which
+ * may be NULL). The result is freed with maps_fini.
  */
 void maps_parse(const char *text, size_t len, struct maps *out, size_t *nbad);
 

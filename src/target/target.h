@@ -19,7 +19,7 @@ struct target {
 	pid_t pid;   /* as seen from here */
 	int proc_fd; /* /proc/PID */
 	int task_fd; /* /proc/PID/task */
-	int mem_fd;  /* /proc/PID/mem once process_vm_readv was refused, else -1 */
+	int pid_fd;  /* readable when the last thread has ended; -1 before Linux 5.3 */
 	char comm[PROCFS_COMM_LEN];
 	char *exe;     /* the link's text at opening, " (deleted)" taken off; or "" */
 	char *cmdline; /* arguments joined with spaces, printable; or "" */
@@ -38,7 +38,7 @@ void target_free(struct target *target);
 /* Reads comm, exe and cmdline again, as after an exec. */
 void target_refresh(struct target *target);
 
-/* Whether the process still exists and is no zombie. */
+/* Whether any thread of the process still lives; its first may have ended. */
 bool target_alive(const struct target *target);
 
 /* The CPU time all its threads, past and present, have used; 0 or -errno. */

@@ -20,19 +20,18 @@
 
 /* What a report of the kernel obliges the caller to do. */
 enum tracer_event {
-	TRACER_NONE,   /* nothing has been reported: do something else */
-	TRACER_STOP,   /* stopped in a state that can be sampled: release it */
-	TRACER_EXITED, /* a tracee is gone: nothing to release */
-	TRACER_CHILD,  /* a child of ours that was not traced has ended */
+	TRACER_NONE,    /* nothing has been reported: do something else */
+	TRACER_STOPPED, /* a thread stands still: look, then release it */
+	TRACER_ENDED,   /* a tracee or a child of ours is gone: nothing to release */
 };
 
 struct tracer_stop {
 	pid_t tid;
 	enum tracer_event event;
 	int signal;        /* to be passed on at release; 0 none */
-	bool is_interrupt; /* the stop that was asked for */
+	bool is_interrupt; /* the stop that was asked for, nothing else */
 	bool group_stop;   /* the process is stopped by job control, and stays so */
-	int wait_status;   /* of TRACER_EXITED and TRACER_CHILD, as waitpid gives it */
+	int wait_status;   /* of TRACER_ENDED, as waitpid gives it */
 };
 
 /*
@@ -58,7 +57,17 @@ int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)
 int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
         __attribute__((warn_unused_result));
 
-/* Lets a stopped thread go on, untraced, with the signal it was stopped for. */
+/*
+ * Lets a stopped thread go on, untraced, with the signal it was stopped for.
+ * -ESRCH when it was killed while it stood: its end will be reported.
+ */
 int tracer_release(const struct tracer_stop *stop);
+
+/*
+ * A call of ptrace that cannot have an effect, for refusal.h: returns the errno
+ * it gave. ESRCH is how it should fail; EPERM or ENOSYS mean that the call
+ * itself is forbidden to us.
+ */
+int tracer_probe(pid_t pid);
 
 #endif

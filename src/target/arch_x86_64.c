@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "target/arch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+
+/* Kernel-internal: "restart unless a signal handler runs" (include/linux/errno.h). */
+#define ERESTARTNOHAND 514
+
+_Static_assert(sizeof(struct user_regs_struct) <=
+                       sizeof(((struct arch_prstatus *)0)->words),
+               "arch_prstatus holds the kernel's register set");
+
+static struct user_regs_struct unpack(const struct arch_prstatus *raw)
+{
+	struct user_regs_struct user;
+
+	memcpy(&user, raw->words, sizeof user);
+	return user;
+}
+
+int arch_regs_from_prstatus(const struct arch_prstatus *raw, struct regs *regs)
+{
+	struct user_regs_struct user;
+
+	/* A 32-bit task has a shorter set: 17 words of 4 bytes. */
+	if (raw->len != sizeof user)
+		return -ENOTSUP;
+	user = unpack(raw);
+	*regs = (struct regs){
+	        .r = {user.rax, user.rdx, user.rcx, user.rbx, user.rsi, user.rdi, user.rbp,
+	              user.rsp, user.r8, user.r9, user.r10, user.r11, user.r12, user.r13,
+	              user.r14, user.r15, user.rip},
+	        .valid = (UINT32_C(1) << ARCH_NREGS) - 1,
+	};
+	return 0;
+}
+
+bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr)
+{
+	struct user_regs_struct user = unpack(raw);
+
+	/* orig_rax is negative unless the thread is on its way out of a system call. */
+	if (raw->len != sizeof user || (long long)user.orig_rax < 0 ||
+	    (long long)user.rax != -EINTR)
+		return false;
+	*nr = (long)user.orig_rax;
+	return true;
+}
+
+/*
+ * Putting the call's number back into rax and rip on the syscall instruction
+ * would do as well, but only while no signal arrives between a look at the
+ * pending ones and the thread's departure; one that did would run its handler
+ * and then find the call sleeping again, which breaks programs that wait in
+ * epoll_pwait for just that EINTR. With this value the kernel decides, after
+ * the stop, as it does for poll and pause.
+ */
+void arch_syscall_restart(struct arch_prstatus *raw)
+{
+	struct user_regs_struct user = unpack(raw);
+
+	user.rax = (unsigned long long)-ERESTARTNOHAND;
+	memcpy(raw->words, &user, sizeof user);
+}
+
+bool arch_syscall_needs_restart(long nr)
+{
+	switch (nr) {
+	case SYS_epoll_wait:
+	case SYS_epoll_pwait:
+#ifdef SYS_epoll_pwait2
+	case SYS_epoll_pwait2:
+#endif
+	case SYS_semop:
+	case SYS_semtimedop:
+	case SYS_rt_sigtimedwait:
+	case SYS_io_getevents:
+#ifdef SYS_io_pgetevents
+	case SYS_io_pgetevents:
+#endif
+#ifdef SYS_io_uring_enter
+	case SYS_io_uring_enter:
+#endif
+	/* On a socket with SO_RCVTIMEO or SO_SNDTIMEO. */
+	case SYS_read:
+	case SYS_readv:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_write:
+	case SYS_writev:
+	case SYS_sendto:
+	case SYS_sendmsg:
+	case SYS_sendmmsg:
+	case SYS_sendfile:
+	case SYS_splice:
+	case SYS_connect:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * The length of "ff /2" (call through a register or memory) whose ModRM byte is
+ * `modrm` and, if it has one, whose SIB byte is `sib`; 0 when it is no such call.
+ */
+static size_t indirect_call_len(uint8_t modrm, uint8_t sib)
+{
+	unsigned mod = modrm >> 6, rm = modrm & 7;
+	size_t len = 2;
+
+	if ((modrm >> 3 & 7) != 2)
+		return 0;
+	if (mod == 3)
+		return len;
+	if (rm == 4) {
+		len++;
+		if (mod == 0 && (sib & 7) == 5)
+			len += 4;
+	} else if (mod == 0 && rm == 5) {
+		len += 4;
+	}
+	if (mod == 1)
+		len += 1;
+	else if (mod == 2)
+		len += 4;
+	return len;
+}
+
+bool arch_is_after_call(const uint8_t *before, size_t len)
+{
+	const uint8_t *end = before + len;
+
+	if (len >= 5 && end[-5] == 0xe8)
+		return true;
+	for (size_t n = 2; n <= 7 && n <= len; n++) {
+		uint8_t sib = n > 2 ? end[-(ptrdiff_t)n + 2] : 0;
+
+		if (end[-(ptrdiff_t)n] == 0xff &&
+		    indirect_call_len(end[-(ptrdiff_t)n + 1], sib) == n)
+			return true;
+	}
+	return false;
+}

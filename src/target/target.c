@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "target/target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#define CMDLINE_MAX 4096
+
+/* The target of /proc/PID/exe, without " (deleted)". */
+static char *read_exe(int proc_fd)
+{
+	static const char deleted[] = " (deleted)";
+	size_t tail = sizeof deleted - 1;
+	char buf[PATH_MAX];
+	ssize_t n = readlinkat(proc_fd, "exe", buf, sizeof buf - 1);
+
+	if (n < 0)
+		return xstrdup("");
+	buf[n] = '\0';
+	if ((size_t)n > tail && strcmp(buf + (size_t)n - tail, deleted) == 0)
+		buf[(size_t)n - tail] = '\0';
+	return xstrdup(buf);
+}
+
+/* "redis-server\0*:6379\0" -> "redis-server *:6379" */
+static char *read_cmdline(int proc_fd)
+{
+	char *text;
+	ssize_t n = procfs_read(proc_fd, "cmdline", CMDLINE_MAX, &text);
+
+	if (n < 0)
+		return xstrdup("");
+	while (n > 0 && text[n - 1] == '\0')
+		n--;
+	for (ssize_t i = 0; i < n; i++) {
+		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+			text[i] = ' ';
+	}
+	return text;
+}
+
+void target_refresh(struct target *target)
+{
+	free(target->exe);
+	free(target->cmdline);
+	target->exe = read_exe(target->proc_fd);
+	target->cmdline = read_cmdline(target->proc_fd);
+	/* A process on its way out keeps the name it was opened with. */
+	char comm[PROCFS_COMM_LEN];
+	if (procfs_read_comm(target->proc_fd, "comm", comm) == 0)
+		memcpy(target->comm, comm, sizeof comm);
+}
+
+/* A number that /proc shows may still be a thread's: /proc/TID exists, unlisted. */
+static int check_leader(const struct target *target, struct error *err)
+{
+	char text[4096];
+	struct procfs_status status;
+	ssize_t n = procfs_read_fixed(target->proc_fd, "status", text, sizeof text);
+
+	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
+		return error_set(err, EXIT_CODE_NO_PROCESS,
+		                 "there is no process %d: it has just ended", target->pid);
+	if (status.tgid != target->pid)
+		return error_set(err, EXIT_CODE_NO_PROCESS,
+		                 "%d is a thread of process %d, not a process: use -p %d, "
+		                 "or -t %d for this thread alone",
+		                 target->pid, status.tgid, status.tgid, target->pid);
+	return 0;
+}
+
+static int open_proc(pid_t pid, struct error *err)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d", pid);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	if (errno != ENOENT)
+		return error_set(err, EXIT_CODE_FAILURE, "cannot open %s: %s", path,
+		                 strerror(errno));
+	if (kill(pid, 0) == 0 || errno == EPERM)
+		return error_set(
+		        err, EXIT_CODE_REFUSED,
+		        "process %d exists but /proc hides it: /proc is mounted with "
+		        "hidepid, so run as root or as the process's owner",
+		        pid);
+	if (access("/proc/self", F_OK) < 0)
+		return error_set(
+		        err, EXIT_CODE_FAILURE,
+		        "/proc is not mounted here, and everything is read from it");
+	return error_set(err, EXIT_CODE_NO_PROCESS, "there is no process %d", pid);
+}
+
+struct target *target_open(pid_t pid, struct error *err)
+{
+	struct target *target = xcalloc(1, sizeof *target);
+
+	target->pid = pid;
+	target->task_fd = target->pid_fd = -1;
+	target->proc_fd = open_proc(pid, err);
+	if (target->proc_fd < 0)
+		goto fail;
+	target->task_fd = openat(target->proc_fd, "task",
+	                         O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (target->task_fd < 0) {
+		error_set(err, EXIT_CODE_NO_PROCESS,
+		          "there is no process %d: it has just ended", pid);
+		goto fail;
+	}
+	if (check_leader(target, err) < 0)
+		goto fail;
+	target->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	target->have_cpu_clock = clock_getcpuclockid(pid, &target->cpu_clock) == 0;
+	target_refresh(target);
+	return target;
+fail:
+	target_free(target);
+	return NULL;
+}
+
+void target_free(struct target *target)
+{
+	if (!target)
+		return;
+	if (target->pid_fd >= 0)
+		close(target->pid_fd);
+	if (target->task_fd >= 0)
+		close(target->task_fd);
+	if (target->proc_fd >= 0)
+		close(target->proc_fd);
+	free(target->exe);
+	free(target->cmdline);
+	free(target);
+}
+
+bool target_alive(const struct target *target)
+{
+	char text[1024];
+	struct procfs_stat stat;
+	struct stat task;
+	ssize_t n = procfs_read_fixed(target->proc_fd, "stat", text, sizeof text);
+
+	if (n < 0 || procfs_parse_stat(text, (size_t)n, &stat) < 0)
+		return false;
+	if (stat.state != 'Z' && stat.state != 'X')
+		return true;
+	/* A first thread that ended stays a zombie while others live: 2 + threads. */
+	return fstat(target->task_fd, &task) == 0 && task.st_nlink > 3;
+}
+
+int target_cpu_ns(const struct target *target, uint64_t *ns)
+{
+	struct timespec ts;
+
+	if (!target->have_cpu_clock)
+		return -ENOTSUP;
+	if (clock_gettime(target->cpu_clock, &ts) < 0)
+		return -errno;
+	*ns = (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+	return 0;
+}
+
+/* Opened anew each time: a descriptor would keep to the memory before an exec. */
+static ssize_t read_proc_mem(const struct target *target, uint64_t addr, void *buf,
+                             size_t len)
+{
+	ssize_t n;
+	int saved, fd = openat(target->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	n = pread(fd, buf, len, (off_t)addr);
+	saved = errno;
+	close(fd);
+	return n < 0 ? -saved : n;
+}
+
+ssize_t target_read_memory(const struct target *target, uint64_t addr, void *buf,
+                           size_t len)
+{
+	struct iovec local = {buf, len};
+	struct iovec remote = {(void *)(uintptr_t)addr, len};
+	ssize_t n = process_vm_readv(target->pid, &local, 1, &remote, 1, 0);
+
+	if (n >= 0)
+		return n;
+	/* Some seccomp filters forbid the call but not the file. */
+	if (errno == ENOSYS || errno == EPERM)
+		return read_proc_mem(target, addr, buf, len);
+	return -errno;
+}

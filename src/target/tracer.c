@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a thread is stopped without harm.
+ *
+ * A thread is traced only from tracer_request to tracer_release. PTRACE_SEIZE
+ * is used, never PTRACE_ATTACH: ATTACH sends a SIGSTOP that outlives a tracer
+ * that dies, while a seized thread is resumed by the kernel when its tracer
+ * goes away for any reason, at any point below. Nor does a thread stay seized
+ * between samples, which would be simpler: every signal sent to a tracee stops
+ * it until its tracer answers, and a tracer that is itself stopped never does.
+ *
+ * PTRACE_INTERRUPT only asks. What waitpid then reports for the thread may be
+ *   - PTRACE_EVENT_STOP with SIGTRAP: the stop that was asked for;
+ *   - PTRACE_EVENT_STOP with a stopping signal: the whole process is stopped by
+ *     job control. Detaching leaves it stopped, as it should be;
+ *   - a stop without an event: a signal is being delivered. It must be given
+ *     back with the detach, or the program never gets it;
+ *   - the thread's end. There is nothing to detach from.
+ * All but the last are as good as another for a sample: the thread's registers
+ * are those of its user code. Detaching also withdraws a stop that was asked
+ * for and not yet taken, so a thread is never stopped a second time for it.
+ *
+ * No wait here ever names one thread: a runnable thread stops only when it next
+ * gets a CPU, and on a busy machine that can take a third of a second.
+ */
+#include "target/tracer.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+int tracer_request(pid_t tid)
+{
+	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
+		return -errno;
+	/* Fails only when the thread is exiting; its end is then reported. */
+	(void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+	return 0;
+}
+
+static bool is_stopping_signal(int sig)
+{
+	return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+}
+
+enum tracer_event tracer_next(struct tracer_stop *stop)
+{
+	int status;
+	pid_t tid = waitpid(-1, &status, __WALL | WNOHANG);
+
+	*stop = (struct tracer_stop){.event = TRACER_NONE};
+	if (tid <= 0)
+		return TRACER_NONE;
+	stop->tid = tid;
+	stop->wait_status = status;
+	if (!WIFSTOPPED(status)) {
+		stop->event = TRACER_ENDED;
+		return stop->event;
+	}
+	stop->event = TRACER_STOPPED;
+	if (status >> 16 == 0) {
+		stop->signal = WSTOPSIG(status);
+	} else if (status >> 16 == PTRACE_EVENT_STOP) {
+		stop->group_stop = is_stopping_signal(WSTOPSIG(status));
+		stop->is_interrupt = !stop->group_stop;
+	}
+	return stop->event;
+}
+
+int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)
+{
+	struct iovec iov = {raw->words, sizeof raw->words};
+
+	if (ptrace(PTRACE_GETREGSET, stop->tid, NT_PRSTATUS, &iov) < 0)
+		return -errno;
+	raw->len = iov.iov_len;
+	return 0;
+}
+
+int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+{
+	struct arch_prstatus restarted = *raw;
+	struct iovec iov = {restarted.words, raw->len};
+	long nr;
+
+	/* In any other stop the EINTR is the signal's doing, not ours. */
+	if (!stop->is_interrupt || !arch_syscall_interrupted(raw, &nr) ||
+	    !arch_syscall_needs_restart(nr))
+		return 0;
+	arch_syscall_restart(&restarted);
+	if (ptrace(PTRACE_SETREGSET, stop->tid, NT_PRSTATUS, &iov) < 0)
+		return -errno;
+	return 1;
+}
+
+int tracer_release(const struct tracer_stop *stop)
+{
+	if (ptrace(PTRACE_DETACH, stop->tid, NULL, (void *)(intptr_t)stop->signal) < 0)
+		return -errno;
+	return 0;
+}
+
+int tracer_probe(pid_t pid)
+{
+	/* Nobody is our tracee yet, so there is nothing this could detach. */
+	if (ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0)
+		return 0;
+	return errno;
+}
