@@ -15,15 +15,10 @@
 
 #include "base/error.h"
 #include "base/quantile.h"
+#include "capture/activity.h"
 #include "capture/queue.h"
 #include "capture/snapshot.h"
 #include "target/target.h"
-
-/* Where the CPU time of a thread is read. */
-enum cpu_source {
-	CPU_SOURCE_SCHEDSTAT, /* nanoseconds */
-	CPU_SOURCE_STAT,      /* clock ticks of /proc/PID/task/TID/stat */
-};
 
 struct sampler_options {
 	double frequency_hz;

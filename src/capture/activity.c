@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How to know about a thread without stopping it.
+ *
+ * schedstat tells the CPU time a thread has used and how many times it was put
+ * on a CPU. The second number moves at once; the first, while the thread runs,
+ * only at the scheduler's ticks. So for a thread that was last seen asleep,
+ * three unchanged numbers prove that it still sleeps where it slept. For one
+ * last seen running they prove nothing: it may have been on its CPU all the
+ * time. Then `syscall` decides: it says "running" of every thread that is
+ * runnable, and names the call of every one that sleeps.
+ *
+ * schedstat is read first. A thread that runs and falls asleep between the two
+ * reads has other numbers at the next look, and is looked at again.
+ *
+ * Without schedstat (a kernel without CONFIG_SCHED_INFO) the state and the
+ * clock ticks of `stat` must do; without `syscall`, its state does too.
+ */
+#include "capture/activity.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+const char *activity_cpu_file(enum cpu_source source)
+{
+	return source == CPU_SOURCE_SCHEDSTAT ? "schedstat" : "stat";
+}
+
+static enum activity from_errno(ssize_t error)
+{
+	return error == -EPERM || error == -EACCES ? ACTIVITY_DENIED : ACTIVITY_GONE;
+}
+
+static int read_schedstat(const struct target *target, const struct thread *thread,
+                          struct procfs_schedstat *out)
+{
+	char text[128];
+	ssize_t n = thread_read(target, thread, thread->cpu_fd, "schedstat", text,
+	                        sizeof text);
+
+	return n < 0 ? (int)n : procfs_parse_schedstat(text, (size_t)n, out);
+}
+
+static int read_stat(const struct target *target, const struct thread *thread, int fd,
+                     struct procfs_stat *out)
+{
+	char text[1024];
+	ssize_t n = thread_read(target, thread, fd, "stat", text, sizeof text);
+
+	return n < 0 ? (int)n : procfs_parse_stat(text, (size_t)n, out);
+}
+
+static enum activity look_by_stat(const struct target *target, struct thread *thread,
+                                  int fd)
+{
+	struct procfs_stat stat;
+	int r = read_stat(target, thread, fd, &stat);
+
+	if (r < 0)
+		return from_errno(r);
+	thread->blocked = stat.state != 'R';
+	return thread->blocked ? ACTIVITY_BLOCKED : ACTIVITY_RUNNING;
+}
+
+static enum activity look_by_schedstat(const struct target *target, struct thread *thread)
+{
+	struct procfs_schedstat now;
+	struct procfs_syscall call;
+	char text[256];
+	ssize_t n;
+	int r = read_schedstat(target, thread, &now);
+
+	if (r < 0)
+		return from_errno(r);
+	if (thread->blocked && now.run_ns == thread->seen.run_ns &&
+	    now.wait_ns == thread->seen.wait_ns &&
+	    now.timeslices == thread->seen.timeslices)
+		return ACTIVITY_ASLEEP;
+	thread->seen = now;
+	n = thread_read(target, thread, thread->syscall_fd, "syscall", text, sizeof text);
+	if (n == -ENOENT)
+		return look_by_stat(target, thread, -1);
+	if (n < 0)
+		return from_errno(n);
+	if (procfs_parse_syscall(text, (size_t)n, &call) < 0)
+		return ACTIVITY_GONE;
+	thread->blocked = !call.running;
+	return thread->blocked ? ACTIVITY_BLOCKED : ACTIVITY_RUNNING;
+}
+
+enum activity activity_look(const struct target *target, struct thread *thread,
+                            enum cpu_source source)
+{
+	if (source == CPU_SOURCE_SCHEDSTAT)
+		return look_by_schedstat(target, thread);
+	return look_by_stat(target, thread, thread->cpu_fd);
+}
+
+int activity_cpu_ns(const struct target *target, const struct thread *thread,
+                    enum cpu_source source, uint64_t *ns)
+{
+	struct procfs_schedstat schedstat;
+	struct procfs_stat stat;
+	int r;
+
+	if (source == CPU_SOURCE_SCHEDSTAT) {
+		r = read_schedstat(target, thread, &schedstat);
+		if (r == 0)
+			*ns = schedstat.run_ns;
+		return r;
+	}
+	r = read_stat(target, thread, thread->cpu_fd, &stat);
+	if (r == 0)
+		*ns = (stat.utime_ticks + stat.stime_ticks) *
+		      (NS_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK));
+	return r;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Has a thread run since it was last looked at, and is it running now? */
+#ifndef CPROF_CAPTURE_ACTIVITY_H
+#define CPROF_CAPTURE_ACTIVITY_H
+
+#include "capture/threads.h"
+#include "target/target.h"
+
+enum cpu_source {
+	CPU_SOURCE_SCHEDSTAT, /* nanoseconds */
+	CPU_SOURCE_STAT,      /* clock ticks of /proc/PID/task/TID/stat */
+};
+
+enum activity {
+	ACTIVITY_GONE,    /* ended, or cannot be read any more */
+	ACTIVITY_DENIED,  /* the kernel does not let us look (any more) */
+	ACTIVITY_ASLEEP,  /* has not run since the last look */
+	ACTIVITY_BLOCKED, /* has run, sleeps now */
+	ACTIVITY_RUNNING, /* on a CPU or waiting for one */
+};
+
+/* The file of /proc/PID/task/TID that this source reads. */
+const char *activity_cpu_file(enum cpu_source source);
+
+/* Looks at a thread without touching it; updates what it remembers of it. */
+enum activity activity_look(const struct target *target, struct thread *thread,
+                            enum cpu_source source);
+
+/* The CPU time the thread has used since it began: 0 or -errno. */
+int activity_cpu_ns(const struct target *target, const struct thread *thread,
+                    enum cpu_source source, uint64_t *ns)
+        __attribute__((warn_unused_result));
+
+#endif

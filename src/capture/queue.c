@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/queue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/mem.h"
+
+/*
+ * A ring. `head` counts what was committed, `tail` what was given back. The
+ * mutex is for sleeping and waking alone; the producer takes it only when the
+ * consumer has said that it sleeps.
+ */
+struct queue {
+	struct snapshot *slots;
+	size_t capacity;
+	uint8_t *bytes; /* capacity x SNAPSHOT_MAX_BYTES, touched only where used */
+	_Atomic size_t head;
+	_Atomic size_t tail;
+	_Atomic bool closed;
+	_Atomic bool sleeping;
+	pthread_mutex_t mutex;
+	pthread_cond_t filled;
+};
+
+struct queue *queue_new(size_t capacity)
+{
+	struct queue *queue = xcalloc(1, sizeof *queue);
+
+	assert(capacity > 0 && (capacity & (capacity - 1)) == 0);
+	queue->capacity = capacity;
+	queue->slots = xcalloc(capacity, sizeof *queue->slots);
+	queue->bytes = mmap(NULL, capacity * SNAPSHOT_MAX_BYTES, PROT_READ | PROT_WRITE,
+	                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (queue->bytes == MAP_FAILED) {
+		free(queue->slots);
+		free(queue);
+		return NULL;
+	}
+	for (size_t i = 0; i < capacity; i++)
+		queue->slots[i].bytes = queue->bytes + i * SNAPSHOT_MAX_BYTES;
+	pthread_mutex_init(&queue->mutex, NULL);
+	pthread_cond_init(&queue->filled, NULL);
+	return queue;
+}
+
+void queue_free(struct queue *queue)
+{
+	if (!queue)
+		return;
+	pthread_cond_destroy(&queue->filled);
+	pthread_mutex_destroy(&queue->mutex);
+	munmap(queue->bytes, queue->capacity * SNAPSHOT_MAX_BYTES);
+	free(queue->slots);
+	free(queue);
+}
+
+size_t queue_room(const struct queue *queue)
+{
+	return queue->capacity - (atomic_load(&queue->head) - atomic_load(&queue->tail));
+}
+
+struct snapshot *queue_reserve(struct queue *queue)
+{
+	struct snapshot *slot;
+	uint8_t *bytes;
+
+	if (queue_room(queue) == 0)
+		return NULL;
+	slot = &queue->slots[atomic_load(&queue->head) & (queue->capacity - 1)];
+	bytes = slot->bytes;
+	*slot = (struct snapshot){.bytes = bytes};
+	return slot;
+}
+
+static void wake(struct queue *queue)
+{
+	if (!atomic_load(&queue->sleeping))
+		return;
+	pthread_mutex_lock(&queue->mutex);
+	pthread_cond_signal(&queue->filled);
+	pthread_mutex_unlock(&queue->mutex);
+}
+
+void queue_commit(struct queue *queue)
+{
+	atomic_fetch_add(&queue->head, 1);
+	wake(queue);
+}
+
+void queue_close(struct queue *queue)
+{
+	atomic_store(&queue->closed, true);
+	wake(queue);
+}
+
+static bool is_empty(const struct queue *queue)
+{
+	return atomic_load(&queue->head) == atomic_load(&queue->tail);
+}
+
+struct snapshot *queue_wait(struct queue *queue)
+{
+	if (is_empty(queue)) {
+		pthread_mutex_lock(&queue->mutex);
+		/* Said before the queue is looked at again, so that no wake is lost. */
+		atomic_store(&queue->sleeping, true);
+		while (is_empty(queue) && !atomic_load(&queue->closed))
+			pthread_cond_wait(&queue->filled, &queue->mutex);
+		atomic_store(&queue->sleeping, false);
+		pthread_mutex_unlock(&queue->mutex);
+		/* What was committed before the close is still handed out. */
+		if (is_empty(queue))
+			return NULL;
+	}
+	return &queue->slots[atomic_load(&queue->tail) & (queue->capacity - 1)];
+}
+
+void queue_done(struct queue *queue)
+{
+	atomic_fetch_add(&queue->tail, 1);
+}

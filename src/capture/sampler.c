@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The capture thread's life: ticks at jittered times, reports of stops as they
+ * come, and at the end the accounts. The thread waits in one place, poll, and
+ * never for one thread of the target.
+ *
+ * Its end is also the last safety: the kernel releases whatever a tracer that
+ * is gone still had seized.
+ */
+#include "capture/sampler.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "capture/sampler_impl.h"
+
+/* How long the end waits for threads that were asked to stop and have not run
+ * since. What is still open then is released by the kernel. */
+#define LAST_STOPS_NS (300 * NS_PER_MS)
+
+/* A tick is late when more than this part of a period has gone by. */
+#define LATE_PART 10
+
+/* Uniform in [0, 1): xorshift64*. */
+static double random_unit(struct sampler *sampler)
+{
+	sampler->random ^= sampler->random >> 12;
+	sampler->random ^= sampler->random << 25;
+	sampler->random ^= sampler->random >> 27;
+	return (double)(sampler->random * UINT64_C(2685821657736338717) >> 11) * 0x1p-53;
+}
+
+/*
+ * The time to the next tick: uniform between half and one and a half periods,
+ * so that no program's own rhythm stays in step with the sampler.
+ */
+static uint64_t next_interval(struct sampler *sampler)
+{
+	return (uint64_t)((double)sampler->period_ns * (0.5 + random_unit(sampler)));
+}
+
+static void arm_timer(struct sampler *sampler)
+{
+	struct itimerspec when = {
+	        .it_value = {.tv_sec = (time_t)(sampler->due_ns / NS_PER_SEC),
+	                     .tv_nsec = (long)(sampler->due_ns % NS_PER_SEC)},
+	};
+
+	(void)timerfd_settime(sampler->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void handle_timer(struct sampler *sampler)
+{
+	uint64_t expirations, now;
+
+	if (read(sampler->timer_fd, &expirations, sizeof expirations) < 0)
+		return;
+	now = clock_monotonic_ns();
+	if (now > sampler->due_ns + sampler->period_ns / LATE_PART)
+		sampler->stats.late_ticks++;
+	sampler_tick(sampler, now);
+	now = clock_monotonic_ns();
+	sampler->due_ns += next_interval(sampler);
+	while (sampler->due_ns < now) {
+		sampler->stats.missed_ticks++;
+		sampler->due_ns += next_interval(sampler);
+	}
+	arm_timer(sampler);
+}
+
+static void drain_fd(int fd)
+{
+	char buf[sizeof(struct signalfd_siginfo)];
+
+	while (read(fd, buf, sizeof buf) > 0)
+		;
+}
+
+/* Whether a target's last thread has ended. */
+static bool has_ended(const struct target *target)
+{
+	struct pollfd p = {.fd = target->pid_fd, .events = POLLIN};
+
+	if (target->pid_fd < 0)
+		return !target_alive(target);
+	return poll(&p, 1, 0) > 0;
+}
+
+static bool all_gone(struct sampler *sampler)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < sampler->ntargets; i++) {
+		struct sampler_target *st = &sampler->targets[i];
+
+		if (!st->result.gone && has_ended(st->target))
+			st->result.gone = true;
+		all = all && st->result.gone;
+	}
+	return all;
+}
+
+/* A zombie's clock still tells its total, until its parent takes its status. */
+static void read_clocks(struct sampler *sampler)
+{
+	for (size_t i = 0; i < sampler->ntargets; i++) {
+		struct sampler_target *st = &sampler->targets[i];
+
+		(void)!target_cpu_ns(st->target, &st->cpu_ns);
+	}
+}
+
+/* Ticks and reports until the time is up, someone says stop, or nobody is left. */
+static void run(struct sampler *sampler)
+{
+	struct pollfd fds[3] = {
+	        {.fd = sampler->timer_fd, .events = POLLIN},
+	        {.fd = sampler->child_fd, .events = POLLIN},
+	        {.fd = sampler->stop_fd, .events = POLLIN},
+	};
+	uint64_t end_ns = sampler->options.duration_ns
+	                          ? sampler->stats.start_ns + sampler->options.duration_ns
+	                          : UINT64_MAX;
+
+	sampler->due_ns = sampler->stats.start_ns + next_interval(sampler);
+	arm_timer(sampler);
+	for (;;) {
+		uint64_t now = clock_monotonic_ns();
+		int timeout = -1;
+
+		if (now >= end_ns)
+			return;
+		if (end_ns != UINT64_MAX)
+			timeout = (int)((end_ns - now + NS_PER_MS - 1) / NS_PER_MS);
+		if (poll(fds, 3, timeout) < 0 && errno != EINTR)
+			return;
+		if (fds[2].revents)
+			return;
+		if (fds[1].revents) {
+			drain_fd(sampler->child_fd);
+			read_clocks(sampler);
+			(void)sampler_drain(sampler);
+		}
+		if (fds[0].revents) {
+			handle_timer(sampler);
+			if (all_gone(sampler))
+				return;
+		}
+	}
+}
+
+/* Takes the reports that are still to come, for a while. */
+static void take_last_stops(struct sampler *sampler)
+{
+	struct pollfd p = {.fd = sampler->child_fd, .events = POLLIN};
+	uint64_t until = clock_monotonic_ns() + LAST_STOPS_NS;
+
+	while (sampler->nstops_open > 0 && clock_monotonic_ns() < until) {
+		if (sampler_drain(sampler) > 0)
+			continue;
+		(void)poll(&p, 1, 10);
+		drain_fd(sampler->child_fd);
+	}
+	sampler->stats.missed_unstopped += sampler->nstops_open;
+	atomic_fetch_add(&sampler->stats.missed, sampler->nstops_open);
+}
+
+bool sampler_wants(const struct sampler *sampler, pid_t tid)
+{
+	for (size_t i = 0; i < sampler->options.nonly_tids; i++) {
+		if (sampler->options.only_tids[i] == tid)
+			return true;
+	}
+	return sampler->options.nonly_tids == 0;
+}
+
+static void add_unsampled(struct sampler *sampler, size_t index,
+                          const struct thread *thread, uint64_t cpu_ns)
+{
+	struct sampler_unsampled entry = {.target = index, .cpu_ns = cpu_ns};
+
+	if (cpu_ns == 0)
+		return;
+	if (thread) {
+		entry.tid = thread->tid;
+		entry.thread_serial = thread->serial;
+		memcpy(entry.comm, thread->comm, sizeof entry.comm);
+	}
+	array_push(&sampler->unsampled, entry);
+}
+
+/*
+ * What each living thread used since its last sample, and what the process used
+ * beyond all its known threads: those that came and went between two looks, and
+ * the last moments of those that ended.
+ */
+static void close_account(struct sampler *sampler, size_t index)
+{
+	struct sampler_target *st = &sampler->targets[index];
+	uint64_t total, claimed = st->result.sampled_ns;
+
+	(void)!target_cpu_ns(st->target, &st->cpu_ns);
+	total = st->cpu_ns > st->cpu_start_ns ? st->cpu_ns - st->cpu_start_ns : 0;
+	for (size_t i = 0; i < st->threads.list.n; i++) {
+		struct thread *thread = st->threads.list.v[i];
+		uint64_t used;
+
+		if (!sampler_wants(sampler, thread->tid))
+			continue;
+		thread_read_comm(st->target, thread);
+		if (activity_cpu_ns(st->target, thread, sampler->options.cpu_source,
+		                    &used) < 0 ||
+		    used <= thread->claimed_ns)
+			continue;
+		add_unsampled(sampler, index, thread, used - thread->claimed_ns);
+		claimed += used - thread->claimed_ns;
+	}
+	/* Of single threads there is no clock but their own accounts. */
+	if (sampler->options.nonly_tids > 0 || !st->target->have_cpu_clock)
+		total = claimed;
+	else if (total > claimed)
+		add_unsampled(sampler, index, NULL, total - claimed);
+	st->result.have_cpu_clock = st->target->have_cpu_clock;
+	st->result.cpu_ns = total;
+}
+
+static void *capture_main(void *arg)
+{
+	struct sampler *sampler = arg;
+
+	run(sampler);
+	take_last_stops(sampler);
+	(void)all_gone(sampler);
+	for (size_t i = 0; i < sampler->ntargets; i++)
+		close_account(sampler, i);
+	sampler->stats.end_ns = clock_monotonic_ns();
+	queue_close(sampler->queue);
+	atomic_store(&sampler->stats.done, true);
+	(void)eventfd_write(sampler->done_fd, 1);
+	return NULL;
+}
+
+static int open_fds(struct sampler *sampler, struct error *err)
+{
+	sigset_t child;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sampler->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	sampler->child_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	sampler->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	sampler->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (sampler->timer_fd < 0 || sampler->child_fd < 0 || sampler->stop_fd < 0 ||
+	    sampler->done_fd < 0)
+		return error_set(err, EXIT_CODE_FAILURE, "cannot set up the sampler: %s",
+		                 strerror(errno));
+	return 0;
+}
+
+static void seed(struct sampler *sampler)
+{
+	if (getrandom(&sampler->random, sizeof sampler->random, GRND_NONBLOCK) < 0)
+		sampler->random = clock_monotonic_ns();
+	sampler->random |= 1;
+}
+
+struct sampler *sampler_new(const struct sampler_options *options,
+                            struct target *const *targets, size_t ntargets,
+                            struct queue *queue, struct error *err)
+{
+	struct sampler *sampler = xcalloc(1, sizeof *sampler);
+	pid_t *tids = xcalloc(options->nonly_tids + 1, sizeof *tids);
+	uint64_t now = clock_monotonic_ns();
+
+	sampler->options = *options;
+	for (size_t i = 0; i < options->nonly_tids; i++)
+		tids[i] = options->only_tids[i];
+	sampler->options.only_tids = tids;
+	sampler->queue = queue;
+	sampler->targets = xcalloc(ntargets, sizeof *sampler->targets);
+	sampler->ntargets = ntargets;
+	sampler->period_ns = (uint64_t)((double)NS_PER_SEC / options->frequency_hz);
+	atomic_store(&sampler->widest, SAMPLER_WINDOW_START);
+	seed(sampler);
+	for (size_t i = 0; i < ntargets; i++) {
+		struct sampler_target *st = &sampler->targets[i];
+
+		st->target = targets[i];
+		st->cpu_changed_ns = now;
+		(void)!target_cpu_ns(st->target, &st->cpu_start_ns);
+		st->cpu_ns = st->cpu_start_ns;
+		(void)sampler_scan(sampler, i, now, true);
+	}
+	sampler->timer_fd = sampler->child_fd = sampler->stop_fd = sampler->done_fd = -1;
+	if (open_fds(sampler, err) < 0) {
+		sampler_free(sampler);
+		return NULL;
+	}
+	return sampler;
+}
+
+int sampler_start(struct sampler *sampler, struct error *err)
+{
+	int r;
+
+	sampler->stats.start_ns = clock_monotonic_ns();
+	r = pthread_create(&sampler->thread, NULL, capture_main, sampler);
+	if (r != 0)
+		return error_set(err, EXIT_CODE_FAILURE, "cannot start a thread: %s",
+		                 strerror(r));
+	sampler->started = true;
+	return 0;
+}
+
+void sampler_stop(struct sampler *sampler)
+{
+	(void)eventfd_write(sampler->stop_fd, 1);
+}
+
+int sampler_done_fd(const struct sampler *sampler)
+{
+	return sampler->done_fd;
+}
+
+void sampler_join(struct sampler *sampler)
+{
+	if (sampler->started)
+		pthread_join(sampler->thread, NULL);
+	sampler->started = false;
+}
+
+const struct sampler_stats *sampler_stats(const struct sampler *sampler)
+{
+	return &sampler->stats;
+}
+
+void sampler_hint(struct sampler *sampler, pid_t tid, size_t stack_len, bool elsewhere)
+{
+	struct sampler_hint *hint = &sampler->hints[(unsigned)tid % SAMPLER_NHINTS];
+	uint32_t len = stack_len > SAMPLER_WINDOW_MAX ? SAMPLER_WINDOW_MAX
+	                                              : (uint32_t)stack_len;
+
+	atomic_store(&hint->stack_len, len);
+	atomic_store(&hint->elsewhere, elsewhere);
+	atomic_store(&hint->tid, tid);
+	if (len > atomic_load(&sampler->widest))
+		atomic_store(&sampler->widest, len);
+}
+
+const struct sampler_unsampled *sampler_unsampled(const struct sampler *sampler, size_t *n)
+{
+	*n = sampler->unsampled.n;
+	return sampler->unsampled.v;
+}
+
+const struct sampler_target_result *sampler_result(const struct sampler *sampler,
+                                                   size_t target)
+{
+	return &sampler->targets[target].result;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void sampler_free(struct sampler *sampler)
+{
+	if (!sampler)
+		return;
+	if (sampler->started) {
+		sampler_stop(sampler);
+		sampler_join(sampler);
+	}
+	for (size_t i = 0; i < sampler->ntargets; i++)
+		threads_fini(&sampler->targets[i].threads);
+	free(sampler->targets);
+	free((void *)(uintptr_t)sampler->options.only_tids);
+	array_fini(&sampler->unsampled);
+	close_fd(sampler->timer_fd);
+	close_fd(sampler->child_fd);
+	close_fd(sampler->stop_fd);
+	close_fd(sampler->done_fd);
+	free(sampler);
+}

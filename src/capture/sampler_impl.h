@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of the sampler share: sampler.c (life and accounts), tick.c
+ * (who is due) and stops.c (asking threads to stop, and what comes of it). All
+ * of it is touched by the capture thread alone, but for what is atomic.
+ */
+#ifndef CPROF_CAPTURE_SAMPLER_IMPL_H
+#define CPROF_CAPTURE_SAMPLER_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "capture/sampler.h"
+#include "capture/threads.h"
+#include "target/tracer.h"
+
+#define SAMPLER_WINDOW_START (16u * 1024)
+#define SAMPLER_WINDOW_MAX   (512u * 1024)
+#define SAMPLER_NHINTS       1024 /* a power of two */
+
+/* One process's state. */
+struct sampler_target {
+	const struct target *target;
+	struct thread_table threads;
+	uint64_t cpu_start_ns;   /* its CPU clock at the start */
+	uint64_t cpu_ns;         /* at the last look */
+	uint64_t cpu_changed_ns; /* CLOCK_MONOTONIC when it was last seen to move */
+	uint64_t baseline_ns;    /* what its threads had used at the start, summed */
+	uint64_t last_scan_ns;
+	uint64_t links; /* of /proc/PID/task at the last scan */
+	bool rescan;    /* a thread was found gone */
+	struct sampler_target_result result;
+};
+
+/* See sampler_hint. Threads that share a slot share their hints, harmlessly. */
+struct sampler_hint {
+	_Atomic pid_t tid;
+	_Atomic uint32_t stack_len;
+	_Atomic bool elsewhere;
+};
+
+struct sampler {
+	struct sampler_options options;
+	struct sampler_target *targets;
+	size_t ntargets;
+	struct queue *queue;
+	struct sampler_stats stats;
+	ARRAY(struct sampler_unsampled) unsampled;
+	struct sampler_hint hints[SAMPLER_NHINTS];
+	_Atomic uint32_t widest; /* window that any thread has needed */
+	size_t nstops_open;
+	uint64_t period_ns;
+	uint64_t due_ns; /* of the next tick */
+	uint64_t random;
+	int timer_fd, child_fd, stop_fd, done_fd;
+	pthread_t thread;
+	bool started;
+};
+
+/* sampler.c: whether a thread is among those asked for. */
+bool sampler_wants(const struct sampler *sampler, pid_t tid);
+
+/* tick.c: looks at every thread of every target and asks those that run to stop. */
+void sampler_tick(struct sampler *sampler, uint64_t now_ns);
+/* tick.c: lists a target's threads; new ones start their account at 0, or at
+ * what they have used so far when `first`. False when the target is gone. */
+bool sampler_scan(struct sampler *sampler, size_t index, uint64_t now_ns, bool first);
+
+/* stops.c: asks one thread to stop. */
+void sampler_request(struct sampler *sampler, struct thread *thread);
+/* stops.c: deals with every report there is, without waiting. Returns how many. */
+size_t sampler_drain(struct sampler *sampler);
+/* stops.c: gives running threads a moment to report. */
+void sampler_drain_briefly(struct sampler *sampler);
+
+#endif

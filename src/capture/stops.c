@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From "stop, please" to a snapshot in the queue. Between a thread's stop and
+ * its release nothing is done that is not needed for the copy: the account, the
+ * name and the hand-over come after it runs again.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "capture/sampler_impl.h"
+
+/* How long a tick stays with the threads it has asked, rather than sleep until
+ * SIGCHLD: one that is on a CPU reports sooner than we could fall asleep. */
+#define LINGER_NS (30 * NS_PER_US)
+
+/* A name is read again when it may have been changed (pthread_setname_np). */
+#define COMM_AGE_NS (1 * NS_PER_SEC)
+
+/* The kernel's account of a running thread lags by a scheduler tick. */
+#define ACCOUNT_SLACK_NS (20 * NS_PER_MS)
+
+static const struct target *target_of(const struct sampler *sampler,
+                                      const struct thread *thread)
+{
+	return sampler->targets[thread->target].target;
+}
+
+static void count_missed(struct sampler *sampler, uint64_t *reason)
+{
+	(*reason)++;
+	atomic_fetch_add(&sampler->stats.missed, 1);
+}
+
+void sampler_request(struct sampler *sampler, struct thread *thread)
+{
+	int r;
+
+	if (thread->stop_open)
+		return;
+	if (queue_room(sampler->queue) <= sampler->nstops_open) {
+		count_missed(sampler, &sampler->stats.missed_queue_full);
+		return;
+	}
+	thread->stop_asked_ns = clock_monotonic_ns();
+	r = tracer_request(thread->tid);
+	if (r == -ESRCH) {
+		sampler->targets[thread->target].rescan = true;
+	} else if (r < 0) {
+		count_missed(sampler, &sampler->stats.missed_refused);
+	} else {
+		thread->stop_open = true;
+		sampler->nstops_open++;
+	}
+}
+
+static struct thread *find_thread(struct sampler *sampler, pid_t tid)
+{
+	for (size_t i = 0; i < sampler->ntargets; i++) {
+		struct thread *thread = threads_find(&sampler->targets[i].threads, tid);
+
+		if (thread)
+			return thread;
+	}
+	return NULL;
+}
+
+static void close_stop(struct sampler *sampler, struct thread *thread)
+{
+	if (!thread->stop_open)
+		return;
+	thread->stop_open = false;
+	sampler->nstops_open--;
+}
+
+/* How much of its stack to copy, and whether that alone has proved too little. */
+static size_t window_of(struct sampler *sampler, pid_t tid, bool *elsewhere)
+{
+	struct sampler_hint *hint = &sampler->hints[(unsigned)tid % SAMPLER_NHINTS];
+	size_t len = atomic_load(&hint->stack_len);
+
+	*elsewhere = atomic_load(&hint->elsewhere);
+	/* A thread not seen before starts with what its siblings needed. */
+	if (len == 0 || atomic_load(&hint->tid) != tid)
+		len = atomic_load(&sampler->widest);
+	return len;
+}
+
+static void copy_stack(const struct target *target, struct snapshot *snap, size_t window)
+{
+	uint64_t sp = snap->regs.r[ARCH_REG_SP];
+	uint64_t start = sp - ARCH_RED_ZONE;
+	ssize_t n = target_read_memory(target, start, snap->bytes, window);
+
+	if (n <= 0) {
+		/* SP may stand at the very bottom of its mapping. */
+		start = sp;
+		n = target_read_memory(target, start, snap->bytes, window);
+	}
+	if (n <= 0)
+		return;
+	snap->segment[0] = (struct snapshot_segment){start, (size_t)n, 0};
+	snap->nsegments = 1;
+	snap->nbytes = (size_t)n;
+}
+
+/* All that happens while the thread stands still. False: nothing was copied. */
+static bool copy_thread(struct sampler *sampler, struct thread *thread,
+                        const struct tracer_stop *stop, struct snapshot *snap)
+{
+	struct arch_prstatus raw;
+	bool elsewhere;
+	size_t window;
+
+	if (tracer_get_regs(stop, &raw) < 0)
+		return false;
+	if (tracer_undo_eintr(stop, &raw) > 0)
+		sampler->stats.eintr_undone++;
+	if (!snap || arch_regs_from_prstatus(&raw, &snap->regs) < 0)
+		return false;
+	snap->target = thread->target;
+	window = window_of(sampler, thread->tid, &elsewhere);
+	copy_stack(target_of(sampler, thread), snap, window);
+	if (elsewhere && sampler->options.extend)
+		sampler->options.extend(sampler->options.extend_ctx, snap);
+	return true;
+}
+
+/*
+ * What the thread has used since its last sample becomes this one's weight. A
+ * thread cannot use more than the time that went by: if its account says so,
+ * another thread has taken over its tid with an exec, and brought its own.
+ */
+static uint64_t claim_cpu(struct sampler *sampler, struct thread *thread, uint64_t now_ns)
+{
+	struct sampler_target *st = &sampler->targets[thread->target];
+	uint64_t used, weight = 0;
+
+	if (activity_cpu_ns(st->target, thread, sampler->options.cpu_source, &used) < 0)
+		used = thread->seen.run_ns; /* it has just ended */
+	if (used > thread->claimed_ns)
+		weight = used - thread->claimed_ns;
+	if (weight > now_ns - thread->claimed_at_ns + ACCOUNT_SLACK_NS)
+		weight = now_ns - thread->claimed_at_ns;
+	thread->claimed_ns = used;
+	thread->claimed_at_ns = now_ns;
+	st->result.sampled_ns += weight;
+	return weight;
+}
+
+static void hand_over(struct sampler *sampler, struct thread *thread, struct snapshot *snap,
+                      uint64_t now_ns)
+{
+	const struct target *target = target_of(sampler, thread);
+
+	if (thread->comm_read_ns == 0 || now_ns - thread->comm_read_ns > COMM_AGE_NS) {
+		thread_read_comm(target, thread);
+		thread->comm_read_ns = now_ns;
+	}
+	snap->tid = thread->tid;
+	snap->thread_serial = thread->serial;
+	memcpy(snap->comm, thread->comm, sizeof snap->comm);
+	snap->time_ns = now_ns;
+	snap->cpu_ns = claim_cpu(sampler, thread, now_ns);
+	queue_commit(sampler->queue);
+	atomic_fetch_add(&sampler->stats.samples, 1);
+}
+
+/* A thread has stopped: copies it, lets it go, and hands the copy over. */
+static void handle_stopped(struct sampler *sampler, struct thread *thread,
+                           const struct tracer_stop *stop)
+{
+	struct sampler_stats *stats = &sampler->stats;
+	uint64_t seen_ns = clock_monotonic_ns(), gone_ns;
+	struct snapshot *snap = thread ? queue_reserve(sampler->queue) : NULL;
+	bool copied = thread && copy_thread(sampler, thread, stop, snap);
+
+	(void)tracer_release(stop);
+	gone_ns = clock_monotonic_ns();
+	quantile_add(&stats->pause_ns, gone_ns - seen_ns);
+	if (stop->signal)
+		stats->signals_passed++;
+	if (stop->group_stop)
+		stats->group_stops++;
+	/* A stop nobody asked for is one whose thread took another's tid by exec. */
+	if (!thread || !thread->stop_open)
+		return;
+	quantile_add(&stats->latency_ns, seen_ns - thread->stop_asked_ns);
+	close_stop(sampler, thread);
+	if (copied)
+		hand_over(sampler, thread, snap, seen_ns);
+	else
+		count_missed(sampler,
+		             snap ? &stats->missed_unreadable : &stats->missed_queue_full);
+}
+
+/* A tracee or our own child is gone. */
+static void handle_ended(struct sampler *sampler, const struct tracer_stop *stop)
+{
+	struct thread *thread = find_thread(sampler, stop->tid);
+
+	if (stop->tid == sampler->options.command && stop->tid > 0) {
+		struct sampler_target_result *result = &sampler->targets[0].result;
+
+		result->gone = true;
+		result->have_status = true;
+		result->wait_status = stop->wait_status;
+	}
+	if (!thread)
+		return;
+	sampler->targets[thread->target].rescan = true;
+	if (thread->stop_open)
+		count_missed(sampler, &sampler->stats.missed_unstopped);
+	close_stop(sampler, thread);
+}
+
+size_t sampler_drain(struct sampler *sampler)
+{
+	struct tracer_stop stop;
+	size_t n = 0;
+
+	for (; tracer_next(&stop) != TRACER_NONE; n++) {
+		if (stop.event == TRACER_STOPPED)
+			handle_stopped(sampler, find_thread(sampler, stop.tid), &stop);
+		else
+			handle_ended(sampler, &stop);
+	}
+	return n;
+}
+
+void sampler_drain_briefly(struct sampler *sampler)
+{
+	uint64_t until = clock_monotonic_ns() + LINGER_NS;
+
+	while (sampler->nstops_open > 0 && clock_monotonic_ns() < until) {
+		if (sampler_drain(sampler) > 0)
+			until = clock_monotonic_ns() + LINGER_NS;
+	}
+}

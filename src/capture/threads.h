@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The threads of one target as the capture thread knows them, each with the
+ * open files that tell what it does.
+ */
+#ifndef CPROF_CAPTURE_THREADS_H
+#define CPROF_CAPTURE_THREADS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/array.h"
+#include "base/hashmap.h"
+#include "target/procfs.h"
+#include "target/target.h"
+
+struct thread {
+	pid_t tid;
+	size_t target;   /* index of its process */
+	uint64_t serial; /* never used again, unlike the tid */
+	char comm[PROCFS_COMM_LEN];
+	uint64_t comm_read_ns; /* CLOCK_MONOTONIC; 0: not since it was found */
+	int cpu_fd;            /* schedstat or stat; -1: opened at each read */
+	int syscall_fd;
+	bool blocked;                 /* was seen asleep at the last look */
+	struct procfs_schedstat seen; /* at the last look */
+	uint64_t claimed_ns;          /* of its CPU time, what samples weigh so far */
+	uint64_t claimed_at_ns;       /* CLOCK_MONOTONIC of that */
+	bool stop_open;               /* asked to stop, not yet reported */
+	uint64_t stop_asked_ns;
+	unsigned generation; /* of the last scan that listed it */
+};
+
+struct thread_table {
+	ARRAY(struct thread *) list;
+	struct hashmap by_tid; /* tid -> struct thread * */
+	unsigned generation;
+	uint64_t next_serial;
+};
+
+/* What to make of a scan. */
+struct thread_scan {
+	size_t nnew; /* list.v[list.n - nnew …] were found by it */
+	size_t nthreads;
+};
+
+/*
+ * Lists /proc/PID/task: new threads are entered (their files opened, nothing
+ * read), those no longer there are dropped unless a stop is open, whose end is
+ * still to be reported. `cpu_file` is "schedstat" or "stat". 0, or -errno when
+ * the process is gone.
+ */
+int threads_scan(struct thread_table *table, const struct target *target,
+                 size_t target_index, const char *cpu_file, struct thread_scan *scan)
+        __attribute__((warn_unused_result));
+
+/* The thread with this tid, or NULL. */
+struct thread *threads_find(const struct thread_table *table, pid_t tid);
+/* Takes one out and frees it. */
+void threads_drop(struct thread_table *table, struct thread *thread);
+void threads_fini(struct thread_table *table);
+
+/*
+ * Reads one of a thread's files ("schedstat", "syscall", …) from the start,
+ * through `fd` or, if that is -1, by name. NUL-terminates. Length or -errno.
+ */
+ssize_t thread_read(const struct target *target, const struct thread *thread, int fd,
+                    const char *file, char *buf, size_t size)
+        __attribute__((warn_unused_result));
+
+/* Reads its name anew. */
+void thread_read_comm(const struct target *target, struct thread *thread);
+
+#endif
