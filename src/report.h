@@ -44,6 +44,10 @@ void report_comments(struct profile *profile, const struct receipt *receipt);
 /* The closing summary with the ten hottest functions; freed by the caller. */
 char *report_summary(struct profile *profile, const struct receipt *receipt);
 
+/* How a command ended, in words: "exited with status 3", "was ended by signal 9
+ * (SIGKILL)". `wait_status` is waitpid's. */
+void report_command_status(char *buf, size_t size, int wait_status);
+
 /* The progress line: elapsed / total, samples, threads, missed. */
 void report_progress(char *buf, size_t size, uint64_t elapsed_ns, uint64_t duration_ns,
                      const struct sampler_stats *stats);

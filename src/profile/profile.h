@@ -40,7 +40,8 @@ struct profile_mapping {
 
 struct profile_function {
 	profile_str name;        /* to show */
-	profile_str system_name; /* as the linker knows it */
+	profile_str system_name; /* as the linker knows it; 0: the name is a stand-in
+				    ("libfoo.so+0x12"), not a symbol's */
 	profile_str file;
 	int64_t start_line;
 };

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/hashmap.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "module/space.h"
+
+#define MAX_FRAMES 512
+
+/* The window that a thread's snapshots copy is at least this, and four times
+ * what it was when a stack did not fit. */
+#define WINDOW_MIN    (16u * 1024)
+#define WINDOW_MAX    (512u * 1024)
+#define WINDOW_GROWTH 4
+
+/* How much is copied around an address outside of the window. */
+#define EXTEND_BYTES (16u * 1024)
+
+/* Extending a thread's snapshots is given up after so many that stayed cut. */
+#define EXTEND_PATIENCE 8
+
+/* The maps are read again this often, and, when an address is in none of them,
+ * at most this often. */
+#define MAPS_AGE_NS     (1 * NS_PER_SEC)
+#define MAPS_MIN_AGE_NS (5 * NS_PER_MS)
+
+/* One process. */
+struct process {
+	const struct target *target;
+	struct space *space;
+	uint64_t maps_read_ns; /* CLOCK_MONOTONIC */
+	uint64_t exec_checked_ns;
+	dev_t exe_dev; /* of the file it executes, to notice an exec */
+	ino_t exe_ino;
+};
+
+/* One thread that has been sampled. */
+struct sampled_thread {
+	size_t target;
+	pid_t tid;
+	char comm[PROCFS_COMM_LEN]; /* as last seen: names the thread in the profile */
+	size_t stack_need;          /* bytes, falling slowly */
+	unsigned extend_failures;
+	bool elsewhere; /* its stack leaves the window for another place */
+};
+
+/* What the samples of one thread and stack add up to. */
+struct tally {
+	uint32_t stack;
+	uint32_t thread; /* index */
+	int64_t count;
+	int64_t cpu_ns;
+};
+
+struct collector {
+	struct process *processes;
+	size_t nprocesses;
+	struct queue *queue;
+	struct profile *profile;
+	struct symbolizer *symbolizer;
+	struct sampler *sampler;
+	struct module_cache *modules;
+	/* Held while spaces, modules or the unwinders are used. */
+	pthread_mutex_t tables;
+	struct unwinder *unwinder;
+	struct unwinder *live_unwinder; /* of collector_extend */
+	ARRAY(struct sampled_thread) threads;
+	struct hashmap thread_index; /* target and serial -> index */
+	ARRAY(struct tally) tallies;
+	struct hashmap tally_index; /* stack and thread -> index */
+	uint64_t stack_ends[UNWIND_NENDS];
+	struct frame frames[MAX_FRAMES];
+	uint32_t locations[MAX_FRAMES + 1];
+	pthread_t thread;
+	bool started;
+};
+
+struct collector *collector_new(struct target **targets, size_t ntargets,
+                                struct queue *queue, struct profile *profile,
+                                struct symbolizer *symbolizer)
+{
+	struct collector *collector = xcalloc(1, sizeof *collector);
+
+	collector->processes = xcalloc(ntargets, sizeof *collector->processes);
+	collector->nprocesses = ntargets;
+	for (size_t i = 0; i < ntargets; i++)
+		collector->processes[i].target = targets[i];
+	collector->queue = queue;
+	collector->profile = profile;
+	collector->symbolizer = symbolizer;
+	collector->modules = module_cache_new();
+	collector->unwinder = unwinder_new(UNWIND_AUTO);
+	collector->live_unwinder = unwinder_new(UNWIND_AUTO);
+	pthread_mutex_init(&collector->tables, NULL);
+	return collector;
+}
+
+/* The profile's mapping for a mapping of the target. */
+static uint32_t mapping_id(struct collector *collector, struct space_map *where)
+{
+	struct profile_mapping mapping;
+	const char *build_id = where->module ? module_build_id(where->module) : "";
+
+	if (where->profile_id)
+		return where->profile_id;
+	mapping = (struct profile_mapping){
+	        .start = where->map.start,
+	        .limit = where->map.end,
+	        .offset = where->map.offset,
+	        .file = profile_string(collector->profile, where->map.path),
+	        .build_id = profile_string(collector->profile, build_id),
+	};
+	where->profile_id = profile_mapping(collector->profile, &mapping);
+	symbolizer_bind(collector->symbolizer, where->profile_id, where->module,
+	                where->bias);
+	return where->profile_id;
+}
+
+/* pprof takes a profile's first mapping for its main binary. */
+static void enter_main_mapping(struct collector *collector, struct process *process)
+{
+	struct space_map *main_map = space_main(process->space);
+
+	if (main_map)
+		(void)mapping_id(collector, main_map);
+}
+
+/* Whether the process runs another file than when this was asked last. */
+static bool notice_exec(struct process *process)
+{
+	struct stat exe;
+	bool changed;
+
+	if (fstatat(process->target->proc_fd, "exe", &exe, 0) < 0)
+		return false;
+	changed = exe.st_dev != process->exe_dev || exe.st_ino != process->exe_ino;
+	process->exe_dev = exe.st_dev;
+	process->exe_ino = exe.st_ino;
+	return changed;
+}
+
+static bool refresh_maps(struct process *process, uint64_t now_ns)
+{
+	int r = space_refresh(process->space);
+
+	process->maps_read_ns = now_ns;
+	if (r > 0)
+		log_verbose("process %d: its executable mappings have changed",
+		            process->target->pid);
+	return r > 0;
+}
+
+static void refresh_if_due(struct process *process, uint64_t now_ns)
+{
+	bool due = now_ns - process->maps_read_ns >= MAPS_AGE_NS;
+
+	if (now_ns - process->exec_checked_ns >= MAPS_MIN_AGE_NS) {
+		process->exec_checked_ns = now_ns;
+		due = notice_exec(process) || due;
+	}
+	if (due)
+		(void)refresh_maps(process, now_ns);
+}
+
+/* Whether the stack met code that the maps, as they were read, do not have. */
+static bool met_unknown_code(const struct collector *collector,
+                             const struct unwind_result *result)
+{
+	if (result->end == UNWIND_END_BAD_PC)
+		return true;
+	return result->nframes > 0 && !collector->frames[result->nframes - 1].where;
+}
+
+static struct unwind_result unwind(struct collector *collector, struct process *process,
+                                   const struct snapshot *snap)
+{
+	struct unwind_result result;
+
+	refresh_if_due(process, snap->time_ns);
+	result = unwinder_run(collector->unwinder, process->space, snap, NULL,
+	                      collector->frames, MAX_FRAMES);
+	if (met_unknown_code(collector, &result) &&
+	    clock_monotonic_ns() - process->maps_read_ns >= MAPS_MIN_AGE_NS &&
+	    refresh_maps(process, clock_monotonic_ns()))
+		result = unwinder_run(collector->unwinder, process->space, snap, NULL,
+		                      collector->frames, MAX_FRAMES);
+	return result;
+}
+
+static uint32_t intern_stack(struct collector *collector,
+                             const struct unwind_result *result)
+{
+	size_t n = 0;
+
+	for (; n < result->nframes; n++) {
+		const struct frame *frame = &collector->frames[n];
+		uint32_t mapping = frame->where ? mapping_id(collector, frame->where) : 0;
+
+		collector->locations[n] = profile_location(collector->profile, mapping,
+		                                           frame->exact ? frame->pc
+		                                                        : frame->pc - 1);
+	}
+	if (result->end != UNWIND_END_MARKER)
+		collector->locations[n++] = profile_pseudo(collector->profile,
+		                                           "[truncated]");
+	return profile_stack(collector->profile, collector->locations, n);
+}
+
+static uint64_t thread_key(size_t target, uint64_t serial)
+{
+	return (uint64_t)target << 48 | serial;
+}
+
+static uint32_t thread_index(struct collector *collector, const struct snapshot *snap)
+{
+	uint64_t key = thread_key(snap->target, snap->thread_serial), index;
+
+	if (!hashmap_get(&collector->thread_index, key, &index)) {
+		struct sampled_thread thread = {.target = snap->target, .tid = snap->tid};
+
+		index = collector->threads.n;
+		array_push(&collector->threads, thread);
+		hashmap_put(&collector->thread_index, key, index);
+	}
+	memcpy(collector->threads.v[index].comm, snap->comm, sizeof snap->comm);
+	return (uint32_t)index;
+}
+
+static void add_tally(struct collector *collector, uint32_t stack, uint32_t thread,
+                      uint64_t cpu_ns)
+{
+	uint64_t key = (uint64_t)stack << 32 | thread, index;
+
+	if (!hashmap_get(&collector->tally_index, key, &index)) {
+		struct tally tally = {.stack = stack, .thread = thread};
+
+		index = collector->tallies.n;
+		array_push(&collector->tallies, tally);
+		hashmap_put(&collector->tally_index, key, index);
+	}
+	collector->tallies.v[index].count++;
+	collector->tallies.v[index].cpu_ns += (int64_t)cpu_ns;
+}
+
+/* Tells the sampler how much of this thread to copy from now on. */
+static void give_hint(struct collector *collector, struct sampled_thread *thread,
+                      const struct snapshot *snap, const struct unwind_result *result)
+{
+	size_t window = snap->nsegments > 0 ? snap->segment[0].len : 0, need,
+	       want = WINDOW_MIN;
+
+	if (result->end == UNWIND_END_WINDOW)
+		need = window * WINDOW_GROWTH;
+	else
+		need = result->stack_used + result->stack_used / 4;
+	/* Deep moments are remembered for about a hundred samples. */
+	thread->stack_need -= thread->stack_need / 128;
+	if (need > thread->stack_need)
+		thread->stack_need = need;
+	while (want < thread->stack_need && want < WINDOW_MAX)
+		want *= 2;
+
+	if (result->end == UNWIND_END_MEMORY)
+		thread->elsewhere = thread->extend_failures++ < EXTEND_PATIENCE;
+	else if (result->end == UNWIND_END_MARKER && snap->nsegments > 1)
+		thread->extend_failures = 0;
+	sampler_hint(collector->sampler, thread->tid, want, thread->elsewhere);
+}
+
+static void collect(struct collector *collector, const struct snapshot *snap)
+{
+	struct process *process = &collector->processes[snap->target];
+	struct unwind_result result;
+	uint32_t thread;
+
+	pthread_mutex_lock(&collector->tables);
+	result = unwind(collector, process, snap);
+	thread = thread_index(collector, snap);
+	add_tally(collector, intern_stack(collector, &result), thread, snap->cpu_ns);
+	pthread_mutex_unlock(&collector->tables);
+	collector->stack_ends[result.end]++;
+	give_hint(collector, &collector->threads.v[thread], snap, &result);
+}
+
+static void *collector_main(void *arg)
+{
+	struct collector *collector = arg;
+	struct snapshot *snap;
+
+	while ((snap = queue_wait(collector->queue))) {
+		collect(collector, snap);
+		queue_done(collector->queue);
+	}
+	return NULL;
+}
+
+int collector_start(struct collector *collector, struct sampler *sampler, struct error *err)
+{
+	uint64_t now = clock_monotonic_ns();
+	int r;
+
+	collector->sampler = sampler;
+	for (size_t i = 0; i < collector->nprocesses; i++) {
+		struct process *process = &collector->processes[i];
+
+		process->space = space_new(process->target, collector->modules);
+		process->maps_read_ns = process->exec_checked_ns = now;
+		(void)notice_exec(process);
+		enter_main_mapping(collector, process);
+	}
+	r = pthread_create(&collector->thread, NULL, collector_main, collector);
+	if (r != 0)
+		return error_set(err, EXIT_CODE_FAILURE, "cannot start a thread: %s",
+		                 strerror(r));
+	collector->started = true;
+	return 0;
+}
+
+void collector_join(struct collector *collector)
+{
+	if (collector->started)
+		pthread_join(collector->thread, NULL);
+	collector->started = false;
+}
+
+struct live {
+	const struct target *target;
+	struct snapshot *snap;
+};
+
+/* Copies the surroundings of an address into the snapshot, then answers from it. */
+static bool read_live(void *ctx, uint64_t addr, void *buf, size_t len)
+{
+	struct live *live = ctx;
+	struct snapshot *snap = live->snap;
+	size_t room = SNAPSHOT_MAX_BYTES - snap->nbytes;
+	size_t want = room < EXTEND_BYTES ? room : EXTEND_BYTES;
+	ssize_t n;
+
+	if (snap->nsegments == SNAPSHOT_MAX_SEGMENTS || want < len)
+		return false;
+	n = target_read_memory(live->target, addr, snap->bytes + snap->nbytes, want);
+	if (n <= 0)
+		return false;
+	snap->segment[snap->nsegments++] = (struct snapshot_segment){addr, (size_t)n,
+	                                                             snap->nbytes};
+	snap->nbytes += (size_t)n;
+	return snapshot_read(snap, addr, buf, len);
+}
+
+void collector_extend(void *ctx, struct snapshot *snap)
+{
+	struct collector *collector = ctx;
+	struct process *process = &collector->processes[snap->target];
+	struct live live = {process->target, snap};
+	struct unwind_demand demand = {read_live, &live};
+	struct frame frames[MAX_FRAMES];
+
+	/* A thread that stands still does not wait for a table to be read. */
+	if (pthread_mutex_trylock(&collector->tables) != 0)
+		return;
+	if (process->space)
+		(void)unwinder_run(collector->live_unwinder, process->space, snap, &demand,
+		                   frames, MAX_FRAMES);
+	pthread_mutex_unlock(&collector->tables);
+}
+
+static uint32_t label_set(struct collector *collector, size_t target, pid_t tid,
+                          const char *comm)
+{
+	struct profile *profile = collector->profile;
+	struct profile_label labels[3];
+	size_t n = 0;
+
+	if (tid) {
+		labels[n++] = (struct profile_label){
+		        .key = profile_string(profile, "thread_name"),
+		        .str = profile_string(profile, comm)};
+		labels[n++] = (struct profile_label){
+		        .key = profile_string(profile, "thread_id"), .num = tid};
+	}
+	if (collector->nprocesses > 1)
+		labels[n++] = (struct profile_label){
+		        .key = profile_string(profile, "process_id"),
+		        .num = collector->processes[target].target->pid,
+		};
+	return profile_labels(profile, labels, n);
+}
+
+static void finish_tallies(struct collector *collector)
+{
+	for (size_t i = 0; i < collector->tallies.n; i++) {
+		const struct tally *tally = &collector->tallies.v[i];
+		const struct sampled_thread *thread = &collector->threads.v[tally->thread];
+		int64_t values[] = {tally->count, tally->cpu_ns};
+
+		profile_add(collector->profile, tally->stack,
+		            label_set(collector, thread->target, thread->tid, thread->comm),
+		            values);
+	}
+}
+
+static void finish_unsampled(struct collector *collector)
+{
+	size_t n;
+	const struct sampler_unsampled *rest = sampler_unsampled(collector->sampler, &n);
+	uint32_t location, stack;
+
+	if (n == 0)
+		return;
+	location = profile_pseudo(collector->profile, "[not sampled]");
+	stack = profile_stack(collector->profile, &location, 1);
+	for (size_t i = 0; i < n; i++) {
+		int64_t values[] = {0, (int64_t)rest[i].cpu_ns};
+
+		profile_add(collector->profile, stack,
+		            label_set(collector, rest[i].target, rest[i].tid, rest[i].comm),
+		            values);
+	}
+}
+
+/* A thread's name at the end is its name: those that live are asked once more. */
+static void take_last_names(struct collector *collector)
+{
+	size_t n;
+	const struct sampler_unsampled *rest = sampler_unsampled(collector->sampler, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t index;
+
+		if (hashmap_get(&collector->thread_index,
+		                thread_key(rest[i].target, rest[i].thread_serial), &index))
+			memcpy(collector->threads.v[index].comm, rest[i].comm,
+			       sizeof rest[i].comm);
+	}
+}
+
+void collector_finish(struct collector *collector)
+{
+	take_last_names(collector);
+	finish_tallies(collector);
+	finish_unsampled(collector);
+}
+
+const uint64_t *collector_stack_ends(const struct collector *collector)
+{
+	return collector->stack_ends;
+}
+
+void collector_free(struct collector *collector)
+{
+	if (!collector)
+		return;
+	collector_join(collector);
+	for (size_t i = 0; i < collector->nprocesses; i++) {
+		if (collector->processes[i].space)
+			space_free(collector->processes[i].space);
+	}
+	free(collector->processes);
+	unwinder_free(collector->unwinder);
+	unwinder_free(collector->live_unwinder);
+	module_cache_free(collector->modules);
+	array_fini(&collector->threads);
+	array_fini(&collector->tallies);
+	hashmap_fini(&collector->thread_index);
+	hashmap_fini(&collector->tally_index);
+	pthread_mutex_destroy(&collector->tables);
+	free(collector);
+}

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order of a run. What can be refused is refused before anything is
+ * touched; a program to be started is forked first of all, because it inherits
+ * this process's signal mask and limits as they are then.
+ *
+ * Three threads work while it lasts: this one shows progress and hears signals,
+ * the sampler's stops threads of the target, the collector's unwinds.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "capture/queue.h"
+#include "capture/sampler.h"
+#include "collector.h"
+#include "config.h"
+#include "output/file.h"
+#include "report.h"
+#include "symbol/symbol.h"
+#include "target/launch.h"
+#include "target/refusal.h"
+#include "target/target.h"
+
+#define QUEUE_CAPACITY 256
+#define PROGRESS_MS    200
+
+struct session {
+	const struct options *options;
+	struct launch launch; /* pid 0: no command */
+	ARRAY(struct target *) targets;
+	ARRAY(pid_t) tids;
+	struct queue *queue;
+	struct profile *profile;
+	struct symbolizer *symbolizer;
+	struct sampler *sampler;
+	struct collector *collector;
+	int signal_fd;
+	sigset_t old_mask;
+	bool interrupted;
+	bool cpu_from_stat;
+};
+
+/* Opens a process and checks that it may be sampled. */
+static int add_target(struct session *session, pid_t pid, struct error *err)
+{
+	struct target *target = target_open(pid, err);
+
+	if (!target)
+		return -1;
+	array_push(&session->targets, target);
+	return refusal_check(target, err);
+}
+
+static bool have_target(const struct session *session, pid_t pid)
+{
+	for (size_t i = 0; i < session->targets.n; i++) {
+		if (session->targets.v[i]->pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/* The process that a thread belongs to; 0 if there is no such thread. */
+static pid_t process_of(pid_t tid)
+{
+	struct procfs_status status;
+	char path[32], text[4096];
+	ssize_t n;
+
+	snprintf(path, sizeof path, "/proc/%d/status", tid);
+	n = procfs_read_fixed(AT_FDCWD, path, text, sizeof text);
+	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
+		return 0;
+	return status.tgid;
+}
+
+/* -t alone names the process as well; with -p it chooses among its threads. */
+static int add_thread_choice(struct session *session, pid_t tid, struct error *err)
+{
+	pid_t pid = process_of(tid);
+
+	if (pid == 0)
+		return error_set(err, EXIT_CODE_NO_PROCESS, "there is no thread %d", tid);
+	if (!have_target(session, pid)) {
+		if (session->options->pids.n > 0)
+			return error_set(
+			        err, EXIT_CODE_USAGE,
+			        "thread %d belongs to process %d, which no -p names", tid,
+			        pid);
+		if (add_target(session, pid, err) < 0)
+			return -1;
+	}
+	array_push(&session->tids, tid);
+	return 0;
+}
+
+static int open_targets(struct session *session, struct error *err)
+{
+	const struct options *options = session->options;
+
+	if (session->launch.pid)
+		return add_target(session, session->launch.pid, err);
+	for (size_t i = 0; i < options->pids.n; i++) {
+		if (add_target(session, options->pids.v[i], err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < options->tids.n; i++) {
+		if (add_thread_choice(session, options->tids.v[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Two descriptors a thread: as many as the system lets us have. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* Signals are read from a descriptor: those that end the run, here; SIGCHLD, by
+ * the sampler. */
+static int block_signals(struct session *session, struct error *err)
+{
+	sigset_t set, ending;
+
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGINT);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGHUP);
+	set = ending;
+	sigaddset(&set, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &set, &session->old_mask);
+	signal(SIGPIPE, SIG_IGN);
+	session->signal_fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (session->signal_fd < 0)
+		return error_set(err, EXIT_CODE_FAILURE, "cannot receive signals: %s",
+		                 strerror(errno));
+	return 0;
+}
+
+/* Gives up at once: leaves no temporary file, and dies of the signal. */
+static void give_up(int sig)
+{
+	output_file_abandon();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+/* From here on a signal no longer means "finish" but "give up". */
+static void let_signals_kill(const struct session *session)
+{
+	struct sigaction action = {.sa_handler = give_up};
+
+	/* Blocked while it runs, the raised signal would not take us away. */
+	action.sa_flags = SA_NODEFER;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	pthread_sigmask(SIG_SETMASK, &session->old_mask, NULL);
+}
+
+/* Whether the kernel keeps nanoseconds for each thread. */
+static enum cpu_source choose_cpu_source(struct session *session)
+{
+	enum accounting wanted = session->options->accounting;
+
+	if (wanted == ACCOUNTING_AUTO && access("/proc/self/schedstat", R_OK) < 0) {
+		log_info("this kernel has no schedstat: CPU time is counted in clock ticks "
+		         "of %ld "
+		         "ms",
+		         1000 / sysconf(_SC_CLK_TCK));
+		wanted = ACCOUNTING_STAT;
+	}
+	session->cpu_from_stat = wanted == ACCOUNTING_STAT;
+	return session->cpu_from_stat ? CPU_SOURCE_STAT : CPU_SOURCE_SCHEDSTAT;
+}
+
+static void prepare_profile(struct session *session)
+{
+	const struct options *options = session->options;
+
+	session->profile = profile_new();
+	profile_add_type(session->profile, "samples", "count");
+	profile_add_type(session->profile, "cpu", "nanoseconds");
+	profile_set_period(session->profile, "cpu", "nanoseconds",
+	                   (int64_t)((double)NS_PER_SEC / options->frequency_hz));
+	session->symbolizer = symbolizer_new();
+}
+
+static int prepare_capture(struct session *session, struct error *err)
+{
+	const struct options *options = session->options;
+	struct sampler_options sampling = {
+	        .frequency_hz = options->frequency_hz,
+	        .duration_ns = (uint64_t)(options->duration_s * (double)NS_PER_SEC),
+	        .cpu_source = choose_cpu_source(session),
+	        .only_tids = session->tids.v,
+	        .nonly_tids = session->tids.n,
+	        .command = session->launch.pid,
+	        .extend = collector_extend,
+	};
+
+	session->queue = queue_new(QUEUE_CAPACITY);
+	if (!session->queue)
+		return error_set(err, EXIT_CODE_FAILURE, "out of memory");
+	session->collector = collector_new(session->targets.v, session->targets.n,
+	                                   session->queue, session->profile,
+	                                   session->symbolizer);
+	sampling.extend_ctx = session->collector;
+	session->sampler = sampler_new(&sampling, session->targets.v, session->targets.n,
+	                               session->queue, err);
+	return session->sampler ? 0 : -1;
+}
+
+static int start_capture(struct session *session, struct error *err)
+{
+	if (session->launch.pid) {
+		if (launch_go(&session->launch, session->options->command[0], err) < 0)
+			return -1;
+		target_refresh(session->targets.v[0]);
+	}
+	if (collector_start(session->collector, session->sampler, err) < 0)
+		return -1;
+	session->profile->time_ns = (int64_t)clock_realtime_ns();
+	return sampler_start(session->sampler, err);
+}
+
+static void show_progress(const struct session *session)
+{
+	const struct sampler_stats *stats = sampler_stats(session->sampler);
+	char line[256];
+
+	report_progress(line, sizeof line, clock_monotonic_ns() - stats->start_ns,
+	                (uint64_t)(session->options->duration_s * (double)NS_PER_SEC),
+	                stats);
+	log_progress("%s", line);
+}
+
+/* Whether a signal has come that ends the run; forgets it. */
+static bool take_signal(const struct session *session)
+{
+	struct signalfd_siginfo info;
+	bool any = false;
+
+	while (read(session->signal_fd, &info, sizeof info) > 0)
+		any = true;
+	return any;
+}
+
+/* Until the sampler is done. The first signal ends the sampling, the next us. */
+static void wait_for_sampler(struct session *session)
+{
+	struct pollfd fds[2] = {
+	        {.fd = sampler_done_fd(session->sampler), .events = POLLIN},
+	        {.fd = session->signal_fd, .events = POLLIN},
+	};
+
+	while (!fds[0].revents) {
+		show_progress(session);
+		if (poll(fds, 2, PROGRESS_MS) < 0 && errno != EINTR)
+			break;
+		if (take_signal(session)) {
+			session->interrupted = true;
+			fds[1].fd = -1;
+			sampler_stop(session->sampler);
+			let_signals_kill(session);
+		}
+	}
+	log_progress_end();
+	sampler_join(session->sampler);
+	if (!session->interrupted) {
+		session->interrupted = take_signal(session);
+		let_signals_kill(session);
+	}
+	collector_join(session->collector);
+}
+
+static struct receipt make_receipt(const struct session *session,
+                                   const struct report_target *targets)
+{
+	const struct options *options = session->options;
+	struct symbol_stats symbols = symbolizer_stats(session->symbolizer);
+	struct receipt receipt = {
+	        .command_line = options->command_line,
+	        .version = PACKAGE_VERSION,
+	        .output = options->output,
+	        .format = options->format->name,
+	        .frequency_hz = options->frequency_hz,
+	        .interrupted = session->interrupted,
+	        .cpu_from_stat = session->cpu_from_stat,
+	        .stats = sampler_stats(session->sampler),
+	        .targets = targets,
+	        .ntargets = session->targets.n,
+	        .is_command = session->launch.pid != 0,
+	        .locations_resolved = symbols.resolved,
+	        .locations_unresolved = symbols.unresolved,
+	};
+
+	memcpy(receipt.stack_ends, collector_stack_ends(session->collector),
+	       sizeof receipt.stack_ends);
+	return receipt;
+}
+
+static int write_output(const struct session *session, struct error *err)
+{
+	const struct options *options = session->options;
+	struct bytes bytes = {0};
+	int r = options->format->write(session->profile, &bytes, err);
+
+	if (r == 0)
+		r = output_file_write(options->output, bytes.v, bytes.n, err);
+	bytes_fini(&bytes);
+	return r;
+}
+
+/* A target that let nobody look, though it may not have been so at first: an
+ * exec of a setuid program, a prctl(PR_SET_DUMPABLE). */
+static int check_denied(struct session *session, struct error *err)
+{
+	const struct sampler_stats *stats = sampler_stats(session->sampler);
+
+	if (stats->samples > 0 || stats->missed_refused == 0)
+		return 0;
+	for (size_t i = 0; i < session->targets.n; i++) {
+		if (target_alive(session->targets.v[i]) &&
+		    refusal_check(session->targets.v[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Everything that comes after the last sample. */
+static int finish(struct session *session, struct error *err)
+{
+	const struct sampler_stats *stats = sampler_stats(session->sampler);
+	struct report_target *targets = xcalloc(session->targets.n, sizeof *targets);
+	struct receipt receipt;
+	int r = check_denied(session, err);
+
+	if (r < 0)
+		goto out;
+	for (size_t i = 0; i < session->targets.n; i++) {
+		target_refresh(session->targets.v[i]);
+		targets[i] = (struct report_target){
+		        .pid = session->targets.v[i]->pid,
+		        .comm = session->targets.v[i]->comm,
+		        .result = *sampler_result(session->sampler, i),
+		};
+	}
+	session->profile->duration_ns = (int64_t)(stats->end_ns - stats->start_ns);
+	collector_finish(session->collector);
+	symbolizer_fill(session->symbolizer, session->profile);
+	receipt = make_receipt(session, targets);
+	report_comments(session->profile, &receipt);
+	r = write_output(session, err);
+	if (r == 0 && log_level() >= LOG_LEVEL_NORMAL) {
+		char *summary = report_summary(session->profile, &receipt);
+
+		fputs(summary, stderr);
+		free(summary);
+	}
+out:
+	free(targets);
+	return r;
+}
+
+static void stop_waiting(int sig)
+{
+	(void)sig;
+}
+
+/* Takes the command's status, waiting `ms` milliseconds at most; -1: for ever,
+ * or until a signal comes. */
+static bool reap_command(pid_t pid, int ms, int *status)
+{
+	for (;;) {
+		pid_t r = waitpid(pid, status, ms < 0 ? 0 : WNOHANG);
+
+		if (r == pid)
+			return true;
+		if (r < 0 || ms <= 0)
+			return false;
+		usleep(10 * 1000);
+		ms = ms > 10 ? ms - 10 : 0;
+	}
+}
+
+/* A command that runs longer than it was to be profiled: its status is owed. */
+static void wait_for_command(const struct session *session)
+{
+	const char *name = session->options->command ? session->options->command[0] : NULL;
+	struct sigaction action = {.sa_handler = stop_waiting};
+	char line[128];
+	int status;
+
+	if (!name || sampler_result(session->sampler, 0)->have_status)
+		return;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	if (!reap_command(session->launch.pid, 100, &status)) {
+		log_info("%s is still running: waiting for its end (Ctrl-C ends the "
+		         "waiting)",
+		         name);
+		/* The Ctrl-C that ends our waiting has mostly ended the command too. */
+		if (!reap_command(session->launch.pid, -1, &status) &&
+		    !reap_command(session->launch.pid, 200, &status))
+			return;
+	}
+	report_command_status(line, sizeof line, status);
+	log_info("%s %s", name, line);
+}
+
+static int run(struct session *session, struct error *err)
+{
+	const struct options *options = session->options;
+
+	if (options->command && launch_fork(options->command, &session->launch, err) < 0)
+		return -1;
+	if (open_targets(session, err) < 0 ||
+	    output_file_check(options->output, options->format == &writer_pprof, err) < 0)
+		return -1;
+	raise_descriptor_limit();
+	if (block_signals(session, err) < 0)
+		return -1;
+	prepare_profile(session);
+	if (prepare_capture(session, err) < 0 || start_capture(session, err) < 0)
+		return -1;
+	wait_for_sampler(session);
+	if (finish(session, err) < 0)
+		return -1;
+	wait_for_command(session);
+	return 0;
+}
+
+int session_run(const struct options *options, struct error *err)
+{
+	struct session session = {
+	        .options = options,
+	        .launch = {.go_fd = -1, .result_fd = -1},
+	        .signal_fd = -1,
+	};
+	int r = run(&session, err);
+
+	launch_abandon(&session.launch);
+	sampler_free(session.sampler);
+	if (session.queue)
+		queue_close(session.queue);
+	collector_free(session.collector);
+	symbolizer_free(session.symbolizer);
+	profile_free(session.profile);
+	queue_free(session.queue);
+	for (size_t i = 0; i < session.targets.n; i++)
+		target_free(session.targets.v[i]);
+	array_fini(&session.targets);
+	array_fini(&session.tids);
+	if (session.signal_fd >= 0)
+		close(session.signal_fd);
+	return r;
+}
