@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -27,6 +28,10 @@
 /* How long the end waits for threads that were asked to stop and have not run
  * since. What is still open then is released by the kernel. */
 #define LAST_STOPS_NS (300 * NS_PER_MS)
+
+/* The capture thread's priority, where it may be raised: it runs seldom, and
+ * briefly. */
+#define CAPTURE_NICE (-10)
 
 /* A tick is late when more than this part of a period has gone by. */
 #define LATE_PART 10
@@ -238,7 +243,10 @@ static void *capture_main(void *arg)
 {
 	struct sampler *sampler = arg;
 
-	run(sampler);
+	/* While we are kept from our CPU, a stopped thread is kept from its own. */
+	(void)setpriority(PRIO_PROCESS, 0, CAPTURE_NICE);
+	if (tracer_init() == 0)
+		run(sampler);
 	take_last_stops(sampler);
 	(void)all_gone(sampler);
 	for (size_t i = 0; i < sampler->ntargets; i++)

@@ -15,6 +15,9 @@
  * SIGCHLD: one that is on a CPU reports sooner than we could fall asleep. */
 #define LINGER_NS (30 * NS_PER_US)
 
+/* How often a request that reports keep interrupting is made again. */
+#define REQUEST_TRIES 8
+
 /* A name is read again when it may have been changed (pthread_setname_np). */
 #define COMM_AGE_NS (1 * NS_PER_SEC)
 
@@ -45,7 +48,11 @@ void sampler_request(struct sampler *sampler, struct thread *thread)
 	}
 	thread->stop_asked_ns = clock_monotonic_ns();
 	r = tracer_request(thread->tid);
-	if (r == -ESRCH) {
+	for (int i = 0; r == -EINTR && i < REQUEST_TRIES; i++) {
+		(void)sampler_drain(sampler);
+		r = tracer_request(thread->tid);
+	}
+	if (r == -ESRCH || r == -EINTR) {
 		sampler->targets[thread->target].rescan = true;
 	} else if (r < 0) {
 		count_missed(sampler, &sampler->stats.missed_refused);

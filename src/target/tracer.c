@@ -22,23 +22,77 @@
  *
  * No wait here ever names one thread: a runnable thread stops only when it next
  * gets a CPU, and on a busy machine that can take a third of a second.
+ *
+ * One call can wait all the same. While a thread executes a program, SEIZE of
+ * any thread of its process sleeps on a lock (cred_guard_mutex), and the exec
+ * in turn waits until the tracer has taken note of the end of every other
+ * thread that is traced: a deadlock that would last as long as we do. So SEIZE
+ * runs with SIGCHLD unblocked, and the handler jumps out of it: whenever a
+ * tracee has something to report, that comes first and SEIZE is tried again.
  */
 #include "target/tracer.h"
 
 #include <elf.h>
 #include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+/* Where the handler jumps to; it runs only inside of seize(). */
+static sigjmp_buf way_out;
+
+static void jump_out(int sig)
+{
+	(void)sig;
+	siglongjmp(way_out, 1);
+}
+
+int tracer_init(void)
+{
+	struct sigaction action = {.sa_handler = jump_out};
+
+	sigemptyset(&action.sa_mask);
+	return sigaction(SIGCHLD, &action, NULL) < 0 ? -errno : 0;
+}
+
+/*
+ * SEIZE, left early with -EINTR when a report comes. Nothing but a system call
+ * is ever jumped out of, and SIGCHLD is blocked again either way: it is while
+ * its handler runs, and the jump does not restore the mask.
+ */
+static int seize(pid_t tid)
+{
+	sigset_t child;
+	volatile int r = 0;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	if (sigsetjmp(way_out, 0) != 0)
+		return -EINTR;
+	pthread_sigmask(SIG_UNBLOCK, &child, NULL);
+	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
+		r = -errno;
+	pthread_sigmask(SIG_BLOCK, &child, NULL);
+	return r;
+}
+
 int tracer_request(pid_t tid)
 {
-	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
-		return -errno;
-	/* Fails only when the thread is exiting; its end is then reported. */
-	(void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+	int r = seize(tid);
+
+	if (r < 0 && r != -EINTR)
+		return r;
+	/*
+	 * After a SEIZE that was left early, this also tells whether it had been
+	 * done. After one that was done, it fails only when the thread is exiting,
+	 * and then its end is reported.
+	 */
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 && r == -EINTR)
+		return -EINTR;
 	return 0;
 }
 

@@ -34,10 +34,14 @@ struct tracer_stop {
 	int wait_status;   /* of TRACER_ENDED, as waitpid gives it */
 };
 
+/* Takes SIGCHLD, which must be blocked in every thread. Once, before the first
+ * request: 0 or -errno. */
+int tracer_init(void) __attribute__((warn_unused_result));
+
 /*
  * Asks one thread to stop. 0: a report will follow, the thread's stop or its
  * exit. -ESRCH: it is gone; -EPERM: refused (traced by another, exiting, or
- * not permitted).
+ * not permitted); -EINTR: reports have come meanwhile, take them and ask again.
  */
 int tracer_request(pid_t tid) __attribute__((warn_unused_result));
 
