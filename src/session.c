@@ -49,7 +49,6 @@ struct session {
 	struct sampler *sampler;
 	struct collector *collector;
 	int signal_fd;
-	sigset_t old_mask;
 	bool interrupted;
 	bool cpu_from_stat;
 };
@@ -148,7 +147,7 @@ static int block_signals(struct session *session, struct error *err)
 	sigaddset(&ending, SIGHUP);
 	set = ending;
 	sigaddset(&set, SIGCHLD);
-	pthread_sigmask(SIG_BLOCK, &set, &session->old_mask);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	session->signal_fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (session->signal_fd < 0)
@@ -166,15 +165,19 @@ static void give_up(int sig)
 }
 
 /* From here on a signal no longer means "finish" but "give up". */
-static void let_signals_kill(const struct session *session)
+static void let_signals_kill(void)
 {
 	struct sigaction action = {.sa_handler = give_up};
+	sigset_t set;
 
 	/* Blocked while it runs, the raised signal would not take us away. */
 	action.sa_flags = SA_NODEFER;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	pthread_sigmask(SIG_SETMASK, &session->old_mask, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* Whether the kernel keeps nanoseconds for each thread. */
@@ -281,14 +284,14 @@ static void wait_for_sampler(struct session *session)
 			session->interrupted = true;
 			fds[1].fd = -1;
 			sampler_stop(session->sampler);
-			let_signals_kill(session);
+			let_signals_kill();
 		}
 	}
 	log_progress_end();
 	sampler_join(session->sampler);
 	if (!session->interrupted) {
 		session->interrupted = take_signal(session);
-		let_signals_kill(session);
+		let_signals_kill();
 	}
 	collector_join(session->collector);
 }

@@ -6,9 +6,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
+
+/* What most snapshots fill of their slot. */
+#define TOUCHED_BYTES (20 * 1024)
 
 /*
  * A ring. `head` counts what was committed, `tail` what was given back. The
@@ -18,7 +22,8 @@
 struct queue {
 	struct snapshot *slots;
 	size_t capacity;
-	uint8_t *bytes; /* capacity x SNAPSHOT_MAX_BYTES, touched only where used */
+	uint8_t *
+	        bytes; /* capacity x SNAPSHOT_MAX_BYTES, the rest touched only where used */
 	_Atomic size_t head;
 	_Atomic size_t tail;
 	_Atomic bool closed;
@@ -41,8 +46,11 @@ struct queue *queue_new(size_t capacity)
 		free(queue);
 		return NULL;
 	}
-	for (size_t i = 0; i < capacity; i++)
+	for (size_t i = 0; i < capacity; i++) {
 		queue->slots[i].bytes = queue->bytes + i * SNAPSHOT_MAX_BYTES;
+		/* Touched now: a page fault later would be part of a thread's stop. */
+		memset(queue->slots[i].bytes, 0, TOUCHED_BYTES);
+	}
 	pthread_mutex_init(&queue->mutex, NULL);
 	pthread_cond_init(&queue->filled, NULL);
 	return queue;

@@ -245,9 +245,11 @@ static void *capture_main(void *arg)
 
 	/* While we are kept from our CPU, a stopped thread is kept from its own. */
 	(void)setpriority(PRIO_PROCESS, 0, CAPTURE_NICE);
-	if (tracer_init() == 0)
+	if (tracer_init() == 0) {
 		run(sampler);
-	take_last_stops(sampler);
+		take_last_stops(sampler);
+		tracer_fini();
+	}
 	(void)all_gone(sampler);
 	for (size_t i = 0; i < sampler->ntargets; i++)
 		close_account(sampler, i);

@@ -51,12 +51,19 @@ static void jump_out(int sig)
 	siglongjmp(way_out, 1);
 }
 
+static struct sigaction old_action;
+
 int tracer_init(void)
 {
 	struct sigaction action = {.sa_handler = jump_out};
 
 	sigemptyset(&action.sa_mask);
-	return sigaction(SIGCHLD, &action, NULL) < 0 ? -errno : 0;
+	return sigaction(SIGCHLD, &action, &old_action) < 0 ? -errno : 0;
+}
+
+void tracer_fini(void)
+{
+	(void)sigaction(SIGCHLD, &old_action, NULL);
 }
 
 /*

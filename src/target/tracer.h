@@ -38,6 +38,9 @@ struct tracer_stop {
  * request: 0 or -errno. */
 int tracer_init(void) __attribute__((warn_unused_result));
 
+/* Gives SIGCHLD back as it was. After the last request. */
+void tracer_fini(void);
+
 /*
  * Asks one thread to stop. 0: a report will follow, the thread's stop or its
  * exit. -ESRCH: it is gone; -EPERM: refused (traced by another, exiting, or
