@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening real processes, reading them, and starting one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "target/launch.h"
+#include "target/target.h"
+#include "target/tracer.h"
+
+static char marker[] = "these bytes are read from outside";
+
+static void test_ourselves(void **state)
+{
+	struct error err;
+	struct target *target = target_open(getpid(), &err);
+	uint64_t ns = 0, later = 0;
+	char buf[sizeof marker];
+
+	(void)state;
+	assert_non_null(target);
+	assert_true(target_alive(target));
+	assert_true(strlen(target->comm) > 0);
+	assert_true(target->exe[0] == '/');
+	assert_true(strlen(target->cmdline) > 0);
+	assert_int_equal(target_cpu_ns(target, &ns), 0);
+	for (volatile int i = 0; i < 10000000; i++)
+		;
+	assert_int_equal(target_cpu_ns(target, &later), 0);
+	assert_true(later > ns);
+	assert_int_equal(
+	        target_read_memory(target, (uint64_t)(uintptr_t)marker, buf, sizeof buf),
+	        sizeof buf);
+	assert_string_equal(buf, marker);
+	assert_true(target_read_memory(target, 16, buf, 1) < 0);
+	target_free(target);
+}
+
+/* A copy that runs into a missing page gives what there is. */
+static void test_partial_read(void **state)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	char *two = mmap(NULL, 2 * (size_t)page, PROT_READ | PROT_WRITE,
+	                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct target *target = target_open(getpid(), NULL);
+	char buf[256];
+
+	(void)state;
+	assert_ptr_not_equal(two, MAP_FAILED);
+	memset(two, 'x', 2 * (size_t)page);
+	assert_int_equal(munmap(two + page, (size_t)page), 0);
+	assert_int_equal(target_read_memory(target, (uint64_t)(uintptr_t)(two + page - 100),
+	                                    buf, sizeof buf),
+	                 100);
+	munmap(two, (size_t)page);
+	target_free(target);
+}
+
+static void *wait_for_ever(void *arg)
+{
+	(void)arg;
+	for (;;)
+		pause();
+	return NULL;
+}
+
+/* The child: its first thread ends, another lives on. */
+static void lose_leader(int ready)
+{
+	pthread_t thread;
+
+	alarm(60);
+	pthread_create(&thread, NULL, wait_for_ever, NULL);
+	(void)!write(ready, "", 1);
+	pthread_exit(NULL);
+}
+
+static void test_leader_gone(void **state)
+{
+	int pipes[2];
+	char byte;
+	pid_t pid;
+	struct target *target;
+
+	(void)state;
+	assert_int_equal(pipe(pipes), 0);
+	pid = fork();
+	if (pid == 0)
+		lose_leader(pipes[1]);
+	assert_int_equal(read(pipes[0], &byte, 1), 1);
+	usleep(100 * 1000);
+	target = target_open(pid, NULL);
+	assert_non_null(target);
+	assert_true(target_alive(target)); /* though /proc/PID/stat says Z */
+	kill(pid, SIGKILL);
+	waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOWAIT);
+	assert_false(target_alive(target)); /* a zombie with nobody left */
+	waitpid(pid, NULL, 0);
+	assert_false(target_alive(target));
+	target_free(target);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static void test_no_process(void **state)
+{
+	struct error err = {0};
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	assert_null(target_open(pid, &err));
+	assert_int_equal(err.code, EXIT_CODE_NO_PROCESS);
+	assert_non_null(strstr(err.text, "no process"));
+}
+
+static void *own_tid(void *arg)
+{
+	*(pid_t *)arg = gettid();
+	pause();
+	return NULL;
+}
+
+static void test_thread_is_no_process(void **state)
+{
+	_Atomic pid_t tid = 0;
+	struct error err = {0};
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, own_tid, (void *)&tid), 0);
+	while (tid == 0)
+		usleep(1000);
+	assert_null(target_open(tid, &err));
+	assert_non_null(strstr(err.text, "thread of process"));
+	pthread_cancel(thread);
+	pthread_join(thread, NULL);
+}
+
+static void test_launch(void **state)
+{
+	char *argv[] = {"sh", "-c", "exit 7", NULL};
+	struct launch launch;
+	struct error err;
+	struct target *target;
+	int status;
+
+	(void)state;
+	assert_int_equal(launch_fork(argv, &launch, &err), 0);
+	target = target_open(launch.pid, &err);
+	assert_non_null(target);
+	assert_int_equal(launch_go(&launch, argv[0], &err), 0);
+	launch_abandon(&launch); /* too late: does nothing */
+	assert_int_equal(waitpid(launch.pid, &status, 0), launch.pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 7);
+	target_free(target);
+}
+
+static void test_launch_fails(void **state)
+{
+	char *argv[] = {"/no/such/program", NULL};
+	struct launch launch;
+	struct error err = {0};
+
+	(void)state;
+	assert_int_equal(launch_fork(argv, &launch, &err), 0);
+	assert_int_equal(launch_go(&launch, argv[0], &err), -1);
+	assert_int_equal(err.code, EXIT_CODE_FAILURE);
+	assert_non_null(strstr(err.text, "/no/such/program"));
+	assert_true(waitpid(launch.pid, NULL, 0) < 0 && errno == ECHILD); /* nothing left */
+
+	assert_int_equal(launch_fork(argv, &launch, &err), 0);
+	launch_abandon(&launch);
+	assert_true(waitpid(launch.pid, NULL, 0) < 0 && errno == ECHILD);
+}
+
+/* Waits for the next report, as a sampler's poll does. */
+static enum tracer_event next_report(struct tracer_stop *stop)
+{
+	for (int i = 0; i < 5000; i++) {
+		if (tracer_next(stop) != TRACER_NONE)
+			return stop->event;
+		usleep(1000);
+	}
+	return TRACER_NONE;
+}
+
+/* A report that came before makes a request give way once. */
+static int request(pid_t pid)
+{
+	int r = tracer_request(pid);
+
+	return r == -EINTR ? tracer_request(pid) : r;
+}
+
+static void test_stop_and_go(void **state)
+{
+	struct tracer_stop stop;
+	struct arch_prstatus raw;
+	struct regs regs;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		alarm(60);
+		for (;;)
+			;
+	}
+	assert_int_equal(tracer_init(), 0);
+	assert_int_equal(request(pid), 0);
+	assert_int_equal(next_report(&stop), TRACER_STOPPED);
+	assert_int_equal(stop.tid, pid);
+	assert_true(stop.is_interrupt);
+	assert_false(stop.group_stop);
+	assert_int_equal(tracer_get_regs(&stop, &raw), 0);
+	assert_int_equal(arch_regs_from_prstatus(&raw, &regs), 0);
+	assert_true(regs_has(&regs, ARCH_REG_SP));
+	assert_int_equal(tracer_undo_eintr(&stop, &raw), 0); /* it was in no call */
+	assert_int_equal(tracer_release(&stop), 0);
+
+	/* by job control: reported as that, and left as it is */
+	kill(pid, SIGSTOP);
+	waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WSTOPPED);
+	assert_int_equal(request(pid), 0);
+	assert_int_equal(next_report(&stop), TRACER_STOPPED);
+	assert_true(stop.group_stop);
+	assert_int_equal(tracer_release(&stop), 0);
+
+	/* the end of a tracee is reported, too */
+	kill(pid, SIGCONT);
+	assert_int_equal(request(pid), 0);
+	assert_int_equal(next_report(&stop), TRACER_STOPPED);
+	kill(pid, SIGKILL);
+	(void)tracer_release(&stop);
+	assert_int_equal(next_report(&stop), TRACER_ENDED);
+	assert_true(WIFSIGNALED(stop.wait_status));
+	assert_int_equal(request(pid), -ESRCH);
+	tracer_fini();
+}
+
+static int block_sigchld(void **state)
+{
+	sigset_t set;
+
+	(void)state;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	return pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_ourselves),
+	        cmocka_unit_test(test_partial_read),
+	        cmocka_unit_test(test_leader_gone),
+	        cmocka_unit_test(test_no_process),
+	        cmocka_unit_test(test_thread_is_no_process),
+	        cmocka_unit_test(test_launch),
+	        cmocka_unit_test(test_launch_fails),
+	        cmocka_unit_test_setup(test_stop_and_go, block_sigchld),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
