@@ -56,6 +56,16 @@ void module_cache_free(struct module_cache *cache);
 struct module *module_open(struct module_cache *cache, const struct target *target,
                            const struct map *map);
 
+/*
+ * The module of a file that is open already (the descriptor is taken over), or
+ * of an ELF image in memory (malloc'ed; taken over too). NULL if it is none
+ * that could run here; what was handed over is then closed or freed. Owned by
+ * the cache.
+ */
+struct module *module_open_fd(struct module_cache *cache, int fd, const char *path);
+struct module *module_open_memory(struct module_cache *cache, uint8_t *image, size_t len,
+                                  const char *path);
+
 /* The name to show: its path in the target, or "[vdso]". */
 const char *module_path(const struct module *module);
 /* Lowercase hex of the GNU build id, or "". */
@@ -77,11 +87,50 @@ size_t module_read(struct module *module, uint64_t vaddr, void *buf, size_t len)
 
 /*
  * The vaddr that lies at a file offset according to the program headers;
- * false if no PT_LOAD covers it. This gives a mapping its bias.
+ * false if no PT_LOAD covers it. This gives an executable mapping its bias:
+ * of two segments that share a page of the file, the executable one answers.
  */
 bool module_offset_to_vaddr(const struct module *module, uint64_t offset, uint64_t *vaddr);
 
 /* Whether it holds Go code: it has a .gopclntab (or the like in data.rel.ro). */
 bool module_is_go(struct module *module);
+
+/* The entry point's vaddr, or 0. */
+uint64_t module_entry(const struct module *module);
+
+/* A run of vaddrs, `end` is one past the last. */
+struct module_range {
+	uint64_t start;
+	uint64_t end;
+};
+
+/*
+ * Where code is, sorted by address: the executable sections, or the executable
+ * segments of a file without section headers.
+ */
+const struct module_range *module_code(const struct module *module, size_t *n);
+
+enum module_symtab {
+	MODULE_SYMTAB, /* .symtab: every symbol, unless the file was stripped */
+	MODULE_DYNSYM, /* .dynsym: what the dynamic linker needs */
+	MODULE_NSYMTABS,
+};
+
+/*
+ * A symbol table as it stands in the file (System V gABI, "Symbol Table"). The
+ * last byte of `strings` is a NUL; an st_name may still lie outside.
+ */
+struct module_symbols {
+	const Elf64_Sym *v;
+	size_t n;
+	const char *strings;
+	size_t strings_len;
+};
+
+/*
+ * Reads a symbol table when first asked for; n is 0 if there is none. Good as
+ * long as the module.
+ */
+struct module_symbols module_symbols(struct module *module, enum module_symtab which);
 
 #endif

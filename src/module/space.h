@@ -13,7 +13,14 @@
 #include "target/maps.h"
 #include "target/target.h"
 
-/* One executable mapping. Lives as long as the space, also after it was unmapped. */
+/*
+ * One executable mapping. Once it has a profile_id it lives as long as the
+ * space, also after it was unmapped; without one it lives for at least
+ * SPACE_GRACE more generations. A JIT compiler that maps and unmaps code all
+ * day would else fill our memory with mappings that no sample ever hit. A
+ * mapping that comes back the same is the same struct again.
+ */
+#define SPACE_GRACE 64
 struct space_map {
 	struct map map;        /* exactly as /proc/PID/maps had it */
 	struct module *module; /* NULL: no file, or not readable */
@@ -24,7 +31,10 @@ struct space_map {
 
 struct space;
 
-/* Reads the maps for the first time. Keeps `target` and `cache`, owns neither. */
+/*
+ * Reads the maps for the first time; when they cannot be read the space is
+ * empty until a refresh succeeds. Keeps `target` and `cache`, owns neither.
+ */
 struct space *space_new(const struct target *target, struct module_cache *cache);
 void space_free(struct space *space);
 

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A mapping names a file by device, inode and a path, and each of them can
+ * mislead:
+ *
+ *   - the path may be gone (a deleted binary), lead to another file by now (an
+ *     upgraded one), or mean another file here than in the target's root;
+ *   - the device of /proc/PID/maps is that of the superblock, which on btrfs
+ *     and overlayfs is not the one stat() tells;
+ *   - a symlink in a root that the target controls may point anywhere.
+ *
+ * So four ways are tried, each as good as it can be made:
+ *
+ *   map_files  the kernel's own link to the mapped file: right by
+ *              construction, but wants CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN;
+ *   root       the path in the target's root, without leaving it; the inode has
+ *              to be the mapping's, and the device too if that can be compared;
+ *   here       the path in our own root: maps tells a chrooted process's paths
+ *              as we see them. Device and inode have to be the mapping's;
+ *   exe        /proc/PID/exe, for the main binary: right also when deleted.
+ *
+ * Each opens with O_PATH first: opening a device or a FIFO for real may already
+ * do something, or wait for ever. Only what proves to be a regular file is
+ * opened again for reading.
+ */
+#include "module/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+enum identity {
+	IDENTITY_OTHER,
+	IDENTITY_INODE, /* same inode, on a device that looks different */
+	IDENTITY_SAME,
+};
+
+static enum identity compare(const struct stat *st, const struct map *map)
+{
+	if (st->st_ino != map->inode || (uint64_t)st->st_size <= map->offset)
+		return IDENTITY_OTHER;
+	if (major(st->st_dev) != map->dev_major || minor(st->st_dev) != map->dev_minor)
+		return IDENTITY_INODE;
+	return IDENTITY_SAME;
+}
+
+/* Turns an O_PATH descriptor, which is closed, into one for reading. */
+static int reopen(int path_fd, const struct map *map, enum identity least)
+{
+	char link[32];
+	struct stat st;
+	int fd;
+
+	if (path_fd < 0)
+		return -errno;
+	if (fstat(path_fd, &st) < 0) {
+		fd = -errno;
+	} else if (!S_ISREG(st.st_mode)) {
+		fd = -ENOEXEC;
+	} else if (compare(&st, map) < least) {
+		fd = -ESTALE;
+	} else {
+		snprintf(link, sizeof link, "/proc/self/fd/%d", path_fd);
+		/* O_NONBLOCK: do not wait for a lease to be broken. */
+		fd = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		if (fd < 0)
+			fd = -errno;
+	}
+	close(path_fd);
+	return fd;
+}
+
+static int open_map_files(const struct target *target, const struct map *map)
+{
+	char link[64];
+
+	snprintf(link, sizeof link, "map_files/%" PRIx64 "-%" PRIx64, map->start, map->end);
+	return reopen(openat(target->proc_fd, link, O_PATH | O_CLOEXEC), map,
+	              IDENTITY_OTHER);
+}
+
+static int open_in_root(const struct target *target, const struct map *map)
+{
+	struct open_how how = {
+	        .flags = O_PATH | O_CLOEXEC,
+	        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+	enum identity least = map->deleted ? IDENTITY_SAME : IDENTITY_INODE;
+	int root, fd;
+
+	root = openat(target->proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -errno;
+	fd = (int)syscall(SYS_openat2, root, map->path, &how, sizeof how);
+	if (fd < 0 && errno == ENOSYS) {
+		/* Before Linux 5.6: a symlink may lead out of the root, so
+		 * nothing less than the same file will do. */
+		least = IDENTITY_SAME;
+		fd = openat(root, map->path + 1, O_PATH | O_CLOEXEC);
+	}
+	fd = reopen(fd, map, least);
+	close(root);
+	return fd;
+}
+
+static int open_here(const struct target *target, const struct map *map)
+{
+	(void)target;
+	return reopen(open(map->path, O_PATH | O_CLOEXEC), map, IDENTITY_SAME);
+}
+
+static int open_exe(const struct target *target, const struct map *map)
+{
+	bool named = target->exe && strcmp(target->exe, map->path) == 0;
+
+	return reopen(openat(target->proc_fd, "exe", O_PATH | O_CLOEXEC), map,
+	              named ? IDENTITY_INODE : IDENTITY_SAME);
+}
+
+int file_open_mapped(const struct target *target, const struct map *map)
+{
+	static int (*const ways[])(const struct target *, const struct map *) = {
+	        open_map_files,
+	        open_in_root,
+	        open_here,
+	        open_exe,
+	};
+	int first = 0;
+
+	for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+		int fd = ways[i](target, map);
+
+		if (fd >= 0)
+			return fd;
+		/* map_files refuses whoever lacks the capability: what the path
+		 * says is more telling. */
+		if (i <= 1)
+			first = fd;
+	}
+	return first;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "module/module.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "module/elf_image.h"
+#include "module/file.h"
+
+/* Each open module holds a descriptor; no process maps nearly so many files. */
+#define CACHE_MAX_FILES 8192
+/* A vDSO has two pages. */
+#define VDSO_MAX_BYTES ((size_t)256 << 10)
+
+struct module {
+	struct elf_image image;
+	char *path;
+	bool vdso;
+};
+
+/* What is known of a file, also that it is none for us (module NULL). */
+struct cache_file {
+	uint32_t dev_major;
+	uint32_t dev_minor;
+	uint64_t inode;
+	char *path;
+	struct module *module;
+};
+
+struct module_cache {
+	ARRAY(struct module *) modules;
+	ARRAY(struct cache_file) files;
+	size_t total; /* bytes that the images hold */
+};
+
+struct module_cache *module_cache_new(void)
+{
+	return xcalloc(1, sizeof(struct module_cache));
+}
+
+static void module_free(struct module *module)
+{
+	elf_image_fini(&module->image);
+	free(module->path);
+	free(module);
+}
+
+void module_cache_free(struct module_cache *cache)
+{
+	if (!cache)
+		return;
+	for (size_t i = 0; i < cache->modules.n; i++)
+		module_free(cache->modules.v[i]);
+	for (size_t i = 0; i < cache->files.n; i++)
+		free(cache->files.v[i].path);
+	array_fini(&cache->modules);
+	array_fini(&cache->files);
+	free(cache);
+}
+
+/* Enters a module whose image was opened with this result. */
+static struct module *finish_open(struct module_cache *cache, struct module *module,
+                                  const char *path, int err)
+{
+	module->path = xstrdup(path);
+	if (err < 0) {
+		log_verbose("%s: not a module: %s", path, strerror(-err));
+		module_free(module);
+		return NULL;
+	}
+	log_verbose("%s: build id %s", path,
+	            module->image.build_id[0] ? module->image.build_id : "none");
+	array_push(&cache->modules, module);
+	return module;
+}
+
+struct module *module_open_fd(struct module_cache *cache, int fd, const char *path)
+{
+	struct module *module = xcalloc(1, sizeof *module);
+	int err = elf_image_open_fd(&module->image, fd, &cache->total);
+
+	return finish_open(cache, module, path, err);
+}
+
+struct module *module_open_memory(struct module_cache *cache, uint8_t *image, size_t len,
+                                  const char *path)
+{
+	struct module *module = xcalloc(1, sizeof *module);
+	int err = elf_image_open_memory(&module->image, image, len, &cache->total);
+
+	return finish_open(cache, module, path, err);
+}
+
+/* A path alone would mistake an upgraded file for the old one; an inode alone a
+ * new file for a deleted one that failed. */
+static struct cache_file *find_file(struct module_cache *cache, const struct map *map)
+{
+	for (size_t i = 0; i < cache->files.n; i++) {
+		struct cache_file *file = &cache->files.v[i];
+
+		if (file->inode == map->inode && file->dev_major == map->dev_major &&
+		    file->dev_minor == map->dev_minor && strcmp(file->path, map->path) == 0)
+			return file;
+	}
+	return NULL;
+}
+
+static struct module *open_file(struct module_cache *cache, const struct target *target,
+                                const struct map *map)
+{
+	struct cache_file *known = find_file(cache, map), file;
+	int fd;
+
+	if (known)
+		return known->module;
+	if (cache->files.n >= CACHE_MAX_FILES)
+		return NULL;
+	file = (struct cache_file){
+	        .dev_major = map->dev_major,
+	        .dev_minor = map->dev_minor,
+	        .inode = map->inode,
+	        .path = xstrdup(map->path),
+	};
+	fd = file_open_mapped(target, map);
+	if (fd >= 0)
+		file.module = module_open_fd(cache, fd, map->path);
+	else
+		log_verbose("%s: cannot be opened: %s", map->path, strerror(-fd));
+	array_push(&cache->files, file);
+	return file.module;
+}
+
+/* Processes share one vDSO, unless one of them has changed its own. */
+static struct module *find_vdso(struct module_cache *cache, const uint8_t *bytes,
+                                size_t len)
+{
+	for (size_t i = 0; i < cache->modules.n; i++) {
+		struct module *module = cache->modules.v[i];
+
+		if (module->vdso && module->image.size == len &&
+		    memcmp(module->image.mem, bytes, len) == 0)
+			return module;
+	}
+	return NULL;
+}
+
+static struct module *open_vdso(struct module_cache *cache, const struct target *target,
+                                const struct map *map)
+{
+	uint64_t len = map->end - map->start;
+	struct module *module;
+	uint8_t *bytes;
+	ssize_t n;
+
+	if (len > VDSO_MAX_BYTES || cache->modules.n >= CACHE_MAX_FILES)
+		return NULL;
+	bytes = xcalloc(1, (size_t)len);
+	n = target_read_memory(target, map->start, bytes, (size_t)len);
+	if (n <= 0) {
+		free(bytes);
+		return NULL;
+	}
+	module = find_vdso(cache, bytes, (size_t)len);
+	if (module) {
+		free(bytes);
+		return module;
+	}
+	module = module_open_memory(cache, bytes, (size_t)len, map->path);
+	if (module)
+		module->vdso = true;
+	return module;
+}
+
+struct module *module_open(struct module_cache *cache, const struct target *target,
+                           const struct map *map)
+{
+	if (strcmp(map->path, "[vdso]") == 0)
+		return open_vdso(cache, target, map);
+	/* "[vsyscall]", "[stack]", JIT code and the like are no files. */
+	if (map->inode == 0 || map->path[0] != '/')
+		return NULL;
+	return open_file(cache, target, map);
+}
+
+const char *module_path(const struct module *module)
+{
+	return module->path;
+}
+
+const char *module_build_id(const struct module *module)
+{
+	return module->image.build_id;
+}
+
+Elf *module_elf(struct module *module)
+{
+	return module->image.elf;
+}
+
+bool module_is_vdso(const struct module *module)
+{
+	return module->vdso;
+}
+
+struct module_view module_section(struct module *module, enum module_section which)
+{
+	return elf_image_section(&module->image, which);
+}
+
+size_t module_read(struct module *module, uint64_t vaddr, void *buf, size_t len)
+{
+	return elf_image_read(&module->image, vaddr, buf, len);
+}
+
+bool module_offset_to_vaddr(const struct module *module, uint64_t offset, uint64_t *vaddr)
+{
+	return elf_image_offset_to_vaddr(&module->image, offset, vaddr);
+}
+
+bool module_is_go(struct module *module)
+{
+	return module->image.is_go;
+}
+
+uint64_t module_entry(const struct module *module)
+{
+	return module->image.entry;
+}
+
+const struct module_range *module_code(const struct module *module, size_t *n)
+{
+	*n = module->image.code.n;
+	return module->image.code.v;
+}
+
+struct module_symbols module_symbols(struct module *module, enum module_symtab which)
+{
+	return elf_image_symbols(&module->image, which);
+}
