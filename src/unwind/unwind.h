@@ -19,6 +19,7 @@
 enum frame_how {
 	FRAME_REGISTERS, /* the stopped thread's own PC */
 	FRAME_CFI,       /* call frame information, by libunwind */
+	FRAME_GO,        /* Go's own table of its functions */
 	FRAME_POINTER,   /* the chain of frame pointers */
 	FRAME_SIGNAL,    /* the frame that a signal interrupted */
 	FRAME_NHOWS,
@@ -56,7 +57,11 @@ enum unwind_method {
 
 struct unwinder;
 
-/* Keeps what it learns between stacks. Used from one thread at a time. */
+/*
+ * Keeps what it learns between stacks. Used from one thread at a time. Spaces
+ * and modules are known again by their addresses: those it was given must live
+ * until it is freed.
+ */
 struct unwinder *unwinder_new(enum unwind_method method);
 void unwinder_free(struct unwinder *unwinder);
 

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frame pointers, for code without unwind data: Go, JIT compilers, assembly.
+ *
+ * A function that keeps one begins with `push %rbp; mov %rsp,%rbp`. From then on
+ * RBP points to the caller's RBP, and the return address lies above it. Nothing
+ * marks code that does so, and RBP may as well hold any number, so a caller is
+ * believed only if the return address found lies in executable memory behind a
+ * call instruction (where the code's bytes are at hand: those of JIT code are
+ * not), and the place it was found at lies above SP.
+ *
+ * At the leaf, or where a signal interrupted, the function may not have set up
+ * its frame yet, or have taken it down: RBP is then the caller's, and the chain
+ * would skip the caller. The instructions at PC tell, and where the return
+ * address then lies (the table below).
+ *
+ * The chain ends where RBP is 0 (psABI 3.4.1: a process begins so; Go's
+ * goroutines do, too). Go crosses from one stack to another with RBP unchanged
+ * (systemstack, mcall, morestack: from the thread's stack to a goroutine's), so
+ * for Go code, RBP may point elsewhere. Which Go code comes here: go.c.
+ */
+#include "unwind/backend.h"
+
+#include <string.h>
+
+#include "module/module.h"
+
+/* Enough for the longest call, and for what the table looks at. */
+#define BEFORE 8
+#define AFTER  16
+
+/* Code around PC; what is not readable is 0 bytes of it. */
+struct code_bytes {
+	uint8_t bytes[BEFORE + AFTER];
+	bool have_before;
+	bool have_after;
+};
+
+static const uint8_t *at_pc(const struct code_bytes *code)
+{
+	return code->bytes + BEFORE;
+}
+
+static void read_code(struct walk *walk, uint64_t pc, struct code_bytes *code)
+{
+	memset(code, 0, sizeof *code);
+	code->have_before = walk_read_text(walk, pc - BEFORE, code->bytes, BEFORE);
+	for (size_t len = AFTER; len > 0 && !code->have_after; len--)
+		code->have_after = walk_read_text(walk, pc, code->bytes + BEFORE, len);
+}
+
+/* Where a frame that is not set up has its return address. */
+enum slot {
+	SLOT_SP,     /* at SP */
+	SLOT_PUSHED, /* at SP + 8, and the caller's RBP at SP */
+};
+
+/*
+ * Instructions that stand where the frame is not set up. `code` begins `before`
+ * bytes in front of PC.
+ */
+struct position {
+	uint8_t before;
+	uint8_t len;
+	uint8_t code[9];
+	enum slot slot;
+};
+
+static const struct position positions[] = {
+        /* push %rbp; mov %rsp,%rbp, in both encodings of mov */
+        {0, 4, {0x55, 0x48, 0x89, 0xe5}, SLOT_SP},
+        {0, 4, {0x55, 0x48, 0x8b, 0xec}, SLOT_SP},
+        {1, 4, {0x55, 0x48, 0x89, 0xe5}, SLOT_PUSHED},
+        {1, 4, {0x55, 0x48, 0x8b, 0xec}, SLOT_PUSHED},
+        /* endbr64; push %rbp */
+        {0, 5, {0xf3, 0x0f, 0x1e, 0xfa, 0x55}, SLOT_SP},
+        /* ret; rep ret; ret $n */
+        {0, 1, {0xc3}, SLOT_SP},
+        {0, 2, {0xf3, 0xc3}, SLOT_SP},
+        {0, 1, {0xc2}, SLOT_SP},
+        /* jmp *GOT(%rip), push $n, jmp: a PLT entry's three instructions */
+        {0, 2, {0xff, 0x25}, SLOT_SP},
+        {0, 3, {0xf2, 0xff, 0x25}, SLOT_SP},
+        {0, 6, {0xf3, 0x0f, 0x1e, 0xfa, 0xff, 0x25}, SLOT_SP},
+        {0, 7, {0xf3, 0x0f, 0x1e, 0xfa, 0xf2, 0xff, 0x25}, SLOT_SP},
+};
+
+static const struct position *find_position(const struct code_bytes *code)
+{
+	for (size_t i = 0; i < sizeof positions / sizeof *positions; i++) {
+		const struct position *p = &positions[i];
+
+		if (memcmp(at_pc(code) - p->before, p->code, p->len) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+static bool is_go(const struct space_map *where)
+{
+	return where->module != NULL && module_is_go(where->module);
+}
+
+/* What was found to be the caller. */
+struct caller {
+	uint64_t ra;
+	uint64_t fp;
+	uint64_t sp;
+};
+
+/* Whether a return address can be one. */
+static bool believe(struct walk *walk, const struct caller *caller)
+{
+	const struct space_map *where = space_find(walk->space, caller->ra - 1);
+	uint8_t before[BEFORE];
+	size_t len = BEFORE;
+
+	if (where == NULL)
+		return false;
+	if (caller->ra - where->map.start < len)
+		len = caller->ra - where->map.start;
+	if (!walk_read_text(walk, caller->ra - len, before, len))
+		return true;
+	/* runtime.goexit, where goroutines return to, is never called: its first
+	 * instruction is there to be skipped. */
+	if (caller->fp == 0 && before[len - 1] == 0x90 && is_go(where))
+		return true;
+	return arch_is_after_call(before, len);
+}
+
+/* The caller of a frame that is not set up; false if nothing says that it is not. */
+static bool leaf_caller(struct walk *walk, struct caller *caller)
+{
+	uint64_t sp = walk->regs.r[ARCH_REG_SP], slot = sp;
+	const struct position *p;
+	struct code_bytes code;
+
+	read_code(walk, walk->frame.pc, &code);
+	p = find_position(&code);
+	if (!code.have_after || p == NULL || !regs_has(&walk->regs, ARCH_REG_FP))
+		return false;
+	caller->fp = walk->regs.r[ARCH_REG_FP];
+	if (p->slot == SLOT_PUSHED) {
+		slot = sp + 8;
+		if (!walk_read_word(walk, sp, &caller->fp))
+			return false;
+	}
+	caller->sp = slot + 8;
+	return slot >= sp && walk_read_word(walk, slot, &caller->ra) &&
+	       believe(walk, caller);
+}
+
+static void take(struct unwind_step *step, const struct caller *caller, bool other_stack)
+{
+	/* Any other register may have been changed by the frame that is left. */
+	regs_set(&step->regs, ARCH_REG_FP, caller->fp);
+	regs_set(&step->regs, ARCH_REG_SP, caller->sp);
+	regs_set(&step->regs, ARCH_REG_PC, caller->ra);
+	step->how = FRAME_POINTER;
+	step->other_stack = other_stack;
+}
+
+static enum unwind_verdict stop(struct unwind_step *step, enum unwind_end end)
+{
+	step->end = end;
+	return UNWIND_STOP;
+}
+
+/* The caller by the chain of frame pointers. */
+static enum unwind_verdict chain_caller(struct walk *walk, struct unwind_step *step)
+{
+	uint64_t sp = walk->regs.r[ARCH_REG_SP], fp = walk->regs.r[ARCH_REG_FP];
+	bool other_stack;
+	struct caller caller = {.sp = fp + 16};
+	uint64_t words[2];
+
+	if (!regs_has(&walk->regs, ARCH_REG_FP))
+		return stop(step, UNWIND_END_REGISTER);
+	if (fp == 0)
+		return stop(step, UNWIND_END_MARKER);
+	other_stack = is_go(walk->frame.where);
+	if (fp % 8 != 0 || (fp < sp && !other_stack))
+		return stop(step, UNWIND_END_NO_INFO);
+	if (!walk_read(walk, fp, words, sizeof words))
+		return stop(step, walk_refusal_end(walk, UNWIND_END_MEMORY));
+	caller.fp = words[0];
+	caller.ra = words[1];
+	if (caller.ra == 0)
+		return stop(step, UNWIND_END_MARKER);
+	if (!believe(walk, &caller))
+		return stop(step, UNWIND_END_NO_INFO);
+	if (fp < sp && !is_go(space_find(walk->space, caller.ra - 1)))
+		return stop(step, UNWIND_END_NO_INFO);
+	take(step, &caller, other_stack);
+	return UNWIND_CALLER;
+}
+
+static enum unwind_verdict frame_pointer_step(void *state, struct walk *walk,
+                                              struct unwind_step *step)
+{
+	struct caller caller;
+
+	(void)state;
+	if (walk->frame.exact && leaf_caller(walk, &caller)) {
+		take(step, &caller, false);
+		return UNWIND_CALLER;
+	}
+	walk->refusal = WALK_REFUSED_NOTHING;
+	return chain_caller(walk, step);
+}
+
+const struct unwind_backend unwind_backend_frame_pointer = {
+        .name = "frame-pointer",
+        .step = frame_pointer_step,
+};
