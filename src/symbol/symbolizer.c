@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Locations -> names. What is learned of a module (its sources, opened when
+ * its first address is asked for) and of a symbol (its function in the
+ * profile, demangled) is kept, so each is worked out once.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/hashmap.h"
+#include "base/mem.h"
+#include "symbol/source.h"
+#include "symbol/symbol.h"
+
+/* A longer name is cut: no compiler writes it, and a profile must stay small. */
+#define NAME_MAX_LEN ((size_t)16 << 10)
+
+static const struct symbol_source *const sources[] = {
+        &symbol_source_elf,
+};
+#define NSOURCES (sizeof sources / sizeof sources[0])
+
+/* The sources' states for one module. */
+struct names {
+	bool opened[NSOURCES];
+	void *state[NSOURCES];
+};
+
+struct binding {
+	struct module *module;
+	uint64_t bias;
+};
+
+struct symbolizer {
+	ARRAY(struct names) names;
+	struct hashmap by_module;       /* struct module * -> index in names */
+	ARRAY(struct binding) bindings; /* mapping id - 1 */
+	struct symbol_stats stats;
+};
+
+struct symbolizer *symbolizer_new(void)
+{
+	return xcalloc(1, sizeof(struct symbolizer));
+}
+
+void symbolizer_free(struct symbolizer *symbolizer)
+{
+	if (!symbolizer)
+		return;
+	for (size_t i = 0; i < symbolizer->names.n; i++) {
+		struct names *names = &symbolizer->names.v[i];
+
+		for (size_t j = 0; j < NSOURCES; j++) {
+			if (names->state[j])
+				sources[j]->close(names->state[j]);
+		}
+	}
+	array_fini(&symbolizer->names);
+	array_fini(&symbolizer->bindings);
+	hashmap_fini(&symbolizer->by_module);
+	free(symbolizer);
+}
+
+void symbolizer_bind(struct symbolizer *symbolizer, uint32_t mapping, struct module *module,
+                     uint64_t bias)
+{
+	const struct binding none = {0};
+
+	if (mapping == 0)
+		return;
+	while (symbolizer->bindings.n < mapping)
+		array_push(&symbolizer->bindings, none);
+	symbolizer->bindings.v[mapping - 1] = (struct binding){module, bias};
+}
+
+static struct names *names_of(struct symbolizer *symbolizer, struct module *module)
+{
+	uint64_t key = (uint64_t)(uintptr_t)module, i;
+
+	if (!hashmap_get(&symbolizer->by_module, key, &i)) {
+		const struct names fresh = {0};
+
+		i = symbolizer->names.n;
+		hashmap_put(&symbolizer->by_module, key, i);
+		array_push(&symbolizer->names, fresh);
+	}
+	return &symbolizer->names.v[i];
+}
+
+static bool ask(struct symbolizer *symbolizer, struct module *module, uint64_t vaddr,
+                struct symbol_answer *answer)
+{
+	struct names *names = names_of(symbolizer, module);
+
+	for (size_t i = 0; i < NSOURCES; i++) {
+		if (!names->opened[i]) {
+			names->opened[i] = true;
+			names->state[i] = sources[i]->open(module);
+		}
+		if (names->state[i] && sources[i]->find(names->state[i], vaddr, answer))
+			return true;
+	}
+	return false;
+}
+
+const char *symbolizer_lookup(struct symbolizer *symbolizer, struct module *module,
+                              uint64_t vaddr, uint64_t *distance)
+{
+	struct symbol_answer answer;
+
+	if (!ask(symbolizer, module, vaddr, &answer))
+		return NULL;
+	if (distance)
+		*distance = answer.distance;
+	return answer.name;
+}
+
+/*
+ * A symbol's name without the version that linkers leave in .symtab
+ * ("memcpy@@GLIBC_2.14" -> "memcpy"), to be freed.
+ */
+static char *plain_name(const char *name)
+{
+	size_t len = strnlen(name, NAME_MAX_LEN);
+	const char *at = memchr(name, '@', len);
+
+	if (at && at > name) {
+		const char *version = at + (at[1] == '@' ? 2 : 1);
+		size_t left = len - (size_t)(version - name);
+
+		if (left > 0 && strspn(version, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		                                "abcdefghijklmnopqrstuvwxyz"
+		                                "0123456789._-") >= left)
+			len = (size_t)(at - name);
+	}
+	return xstrndup(name, len);
+}
+
+static uint32_t symbol_function(struct profile *profile, const char *name)
+{
+	struct profile_function function = {0};
+	char *system_name = plain_name(name);
+	char *shown = demangle(system_name);
+
+	function.name = profile_string(profile, shown ? shown : system_name);
+	function.system_name = profile_string(profile, system_name);
+	free(shown);
+	free(system_name);
+	return profile_function(profile, &function);
+}
+
+/*
+ * "libfoo.so+0x1a2b": the offset in the file, as it is the same in every
+ * process and what addr2line-like tools can be given after their own mapping
+ * of offsets. Without a file, "[anon]+0x…": the offset in the mapping. Such a
+ * function has no system_name, which tells it from a symbol's.
+ */
+static uint32_t fallback_function(struct profile *profile,
+                                  const struct profile_location *location)
+{
+	struct profile_function function = {0};
+	uint64_t offset = location->address;
+	const char *file = "[unknown]", *slash;
+	char *name;
+
+	if (location->mapping != 0) {
+		const struct profile_mapping *mapping =
+		        &profile->mappings.v[location->mapping - 1];
+
+		offset += mapping->offset - mapping->start;
+		file = profile_text(profile, mapping->file);
+		if (file[0] == '\0' || strcmp(file, "//anon") == 0)
+			file = "[anon]";
+		slash = strrchr(file, '/');
+		if (slash && slash[1] != '\0')
+			file = slash + 1;
+	}
+	name = xasprintf("%s+0x%" PRIx64, file, offset);
+	function.name = profile_string(profile, name);
+	free(name);
+	return profile_function(profile, &function);
+}
+
+static const char *name_location(struct symbolizer *symbolizer,
+                                 const struct profile_location *location)
+{
+	const struct binding *binding;
+
+	if (location->mapping == 0 || location->mapping > symbolizer->bindings.n)
+		return NULL;
+	binding = &symbolizer->bindings.v[location->mapping - 1];
+	if (!binding->module)
+		return NULL;
+	return symbolizer_lookup(symbolizer, binding->module,
+	                         location->address - binding->bias, NULL);
+}
+
+/* The function of a symbol, found by its name's place in the module's table. */
+static uint32_t known_function(struct hashmap *known, struct profile *profile,
+                               const char *name)
+{
+	uint64_t key = (uint64_t)(uintptr_t)name, id;
+
+	if (!hashmap_get(known, key, &id)) {
+		id = symbol_function(profile, name);
+		hashmap_put(known, key, id);
+	}
+	return (uint32_t)id;
+}
+
+void symbolizer_fill(struct symbolizer *symbolizer, struct profile *profile)
+{
+	struct hashmap known = {0};
+
+	for (size_t i = 0; i < profile->locations.n; i++) {
+		const struct profile_location *location = &profile->locations.v[i];
+		struct profile_line line = {0};
+		const char *name;
+
+		if (location->nlines > 0 || location->is_pseudo)
+			continue;
+		name = name_location(symbolizer, location);
+		if (name) {
+			line.function = known_function(&known, profile, name);
+			symbolizer->stats.resolved++;
+		} else {
+			line.function = fallback_function(profile, location);
+			symbolizer->stats.unresolved++;
+		}
+		profile_set_lines(profile, (uint32_t)i + 1, &line, 1);
+	}
+	hashmap_fini(&known);
+}
+
+struct symbol_stats symbolizer_stats(const struct symbolizer *symbolizer)
+{
+	return symbolizer->stats;
+}
