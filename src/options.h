@@ -30,11 +30,11 @@ enum options_action {
 struct options {
 	enum options_action action;
 	ARRAY(pid_t) pids;   /* -p, without doubles */
-	ARRAY(pid_t) tids;   /* -t; empty: all threads */
+	ARRAY(pid_t) tids;   /* -t, without doubles; empty: all threads */
 	char **command;      /* after --, NULL-terminated, or NULL */
 	double duration_s;   /* 30 unless said; 0: until COMMAND ends */
 	double frequency_hz; /* 99 */
-	const char *output;  /* "profile.pb.gz"; "-" is stdout */
+	char *output;        /* "profile.pb.gz", or as the format says; "-" is stdout */
 	const struct writer *format;
 	enum profile_mode mode;
 	enum accounting accounting;
@@ -43,7 +43,11 @@ struct options {
 	char *command_line; /* all of argv, for the profile's comment */
 };
 
-/* 0, or -1 with *err filled (EXIT_CODE_USAGE). Freed with options_fini. */
+/*
+ * 0, or -1 with *err filled (EXIT_CODE_USAGE). Freed with options_fini; refers
+ * to argv until then. With an action other than OPTIONS_RUN, `format` and
+ * `output` may be NULL.
+ */
 int options_parse(int argc, char **argv, struct options *options, struct error *err);
 void options_fini(struct options *options);
 

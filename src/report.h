@@ -36,12 +36,16 @@ struct receipt {
 	uint64_t stack_ends[UNWIND_NENDS]; /* samples by how their stack ended */
 	size_t locations_resolved;
 	size_t locations_unresolved;
+	unsigned columns; /* of the terminal that shows the summary; 0: 80 */
 };
 
 /* Adds the receipt to the profile as comments, a fact a line. */
 void report_comments(struct profile *profile, const struct receipt *receipt);
 
-/* The closing summary with the ten hottest functions; freed by the caller. */
+/*
+ * The closing summary with the ten hottest functions: whole lines, fit for a
+ * terminal whatever the names in it; freed by the caller.
+ */
 char *report_summary(struct profile *profile, const struct receipt *receipt);
 
 /* How a command ended, in words: "exited with status 3", "was ended by signal 9

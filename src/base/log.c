@@ -111,14 +111,21 @@ void log_verbose(const char *fmt, ...)
 	va_end(ap);
 }
 
-/* A line that wraps cannot be taken away by \r. Bytes are taken for columns. */
+/*
+ * A line that wraps cannot be taken away by \r. Bytes are taken for columns, but
+ * no character is cut in half.
+ */
 static void cut_to_terminal(char *line)
 {
 	struct winsize size = {0};
 
-	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 &&
-	    strlen(line) >= size.ws_col)
-		line[size.ws_col - 1] = '\0';
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 ||
+	    strlen(line) < size.ws_col)
+		return;
+	size_t end = size.ws_col - 1u;
+	while (end > 0 && ((unsigned char)line[end] & 0xc0) == 0x80)
+		end--;
+	line[end] = '\0';
 }
 
 void log_progress(const char *fmt, ...)

@@ -1,49 +1,62 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/shell.h"
 
-#include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "base/array.h"
 
-/* '=' and '~' are plain only past the start of a word. */
+/* '=' and '~' mean something at the start of a word; '~' is quoted everywhere. */
 static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                             "0123456789_-+./,:@%=";
 
+struct text {
+	char *v;
+	size_t n;
+	size_t cap;
+};
+
+static void text_add(struct text *text, const char *s, size_t len)
+{
+	array_reserve(text, len);
+	memcpy(text->v + text->n, s, len);
+	text->n += len;
+}
+
+static void text_add_quoted(struct text *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	if (len > 0 && word[0] != '=' && strspn(word, plain) == len) {
+		text_add(text, word, len);
+		return;
+	}
+	array_push(text, '\'');
+	for (const char *p = word; *p; p++) {
+		if (*p == '\'')
+			text_add(text, "'\\'", 3);
+		array_push(text, *p);
+	}
+	array_push(text, '\'');
+}
+
 char *shell_quote(const char *word)
 {
-	size_t len = strlen(word), n = 0;
-	char *quoted;
+	struct text text = {0};
 
-	if (len > 0 && word[0] != '=' && strspn(word, plain) == len)
-		return xstrdup(word);
-	/* Each ' becomes '\'' */
-	quoted = xreallocarray(NULL, len + 1, 4);
-	quoted[n++] = '\'';
-	for (const char *p = word; *p; p++) {
-		if (*p == '\'') {
-			memcpy(quoted + n, "'\\'", 3);
-			n += 3;
-		}
-		quoted[n++] = *p;
-	}
-	quoted[n++] = '\'';
-	quoted[n] = '\0';
-	return quoted;
+	text_add_quoted(&text, word);
+	array_push(&text, '\0');
+	return text.v;
 }
 
 char *shell_join(char *const *words)
 {
-	char *line = xstrdup("");
+	struct text text = {0};
 
 	for (size_t i = 0; words[i]; i++) {
-		char *word = shell_quote(words[i]);
-		char *longer = xasprintf("%s%s%s", line, i > 0 ? " " : "", word);
-
-		free(word);
-		free(line);
-		line = longer;
+		if (i > 0)
+			array_push(&text, ' ');
+		text_add_quoted(&text, words[i]);
 	}
-	return line;
+	array_push(&text, '\0');
+	return text.v;
 }

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One table says all about each option: its names, its argument, what it does
+ * and its line of --help. getopt's own tables are made from it.
+ *
+ * Messages call an option by its long name, whichever the user typed, and end in
+ * what would be right.
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/shell.h"
+#include "config.h"
+
+#define DURATION_DEFAULT_S   30
+#define DURATION_MIN_S       0.001
+#define DURATION_MAX_S       31536000 /* a year */
+#define FREQUENCY_DEFAULT_HZ 99
+#define FREQUENCY_MIN_HZ     0.1
+#define FREQUENCY_MAX_HZ     10000
+
+/* What the setters share; `err` is where a wrong value is told. */
+struct parse {
+	struct options *options;
+	struct error *err;
+	bool duration_given;
+	const char *output; /* as given, or NULL */
+};
+
+struct option_spec {
+	const char *name;
+	int letter;      /* 0: none */
+	const char *arg; /* shown in --help; NULL: takes none */
+	/* 0, or -1 with parse->err filled; 1 ends the parsing. */
+	int (*set)(struct parse *parse, const char *value);
+	const char *help;
+};
+
+#define wrong(err, ...) error_set((err), EXIT_CODE_USAGE, __VA_ARGS__)
+
+/* "4711": digits alone, so that no sign, blank or unit is overlooked. */
+static bool parse_id(const char *text, pid_t *id)
+{
+	unsigned long value;
+
+	if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0')
+		return false;
+	errno = 0;
+	value = strtoul(text, NULL, 10);
+	if (errno != 0 || value == 0 || value > INT_MAX)
+		return false;
+	*id = (pid_t)value;
+	return true;
+}
+
+/* "30", "2.5", ".5": none of strtod's "1e9", "0x1p3", "nan" or " 7". */
+static bool parse_decimal(const char *text, double min, double max, double *out)
+{
+	size_t whole = strspn(text, "0123456789");
+	size_t part = text[whole] == '.' ? strspn(text + whole + 1, "0123456789") : 0;
+	size_t len = whole + part + (text[whole] == '.');
+	double value;
+
+	if (text[len] != '\0' || whole + part == 0)
+		return false;
+	value = strtod(text, NULL);
+	if (!(value >= min && value <= max))
+		return false;
+	*out = value;
+	return true;
+}
+
+struct ids {
+	pid_t *v;
+	size_t n;
+	size_t cap;
+};
+
+static int set_pid(struct parse *parse, const char *value)
+{
+	pid_t pid;
+
+	if (!parse_id(value, &pid))
+		return wrong(parse->err,
+		             "--pid '%.60s' is not a process id: give a number from 1 up, "
+		             "as ps and pgrep show it",
+		             value);
+	for (size_t i = 0; i < parse->options->pids.n; i++) {
+		if (parse->options->pids.v[i] == pid)
+			return 0;
+	}
+	array_push(&parse->options->pids, pid);
+	return 0;
+}
+
+static int set_thread(struct parse *parse, const char *value)
+{
+	pid_t tid;
+
+	if (!parse_id(value, &tid))
+		return wrong(parse->err,
+		             "--thread '%.60s' is not a thread id: give a number from 1 "
+		             "up, as ps -L shows it under LWP",
+		             value);
+	for (size_t i = 0; i < parse->options->tids.n; i++) {
+		if (parse->options->tids.v[i] == tid)
+			return 0;
+	}
+	array_push(&parse->options->tids, tid);
+	return 0;
+}
+
+static int set_duration(struct parse *parse, const char *value)
+{
+	if (!parse_decimal(value, DURATION_MIN_S, DURATION_MAX_S,
+	                   &parse->options->duration_s))
+		return wrong(parse->err,
+		             "--duration '%.60s' is not a number of seconds from %g to "
+		             "%d: give one such as 30 or 2.5",
+		             value, DURATION_MIN_S, DURATION_MAX_S);
+	parse->duration_given = true;
+	return 0;
+}
+
+static int set_output(struct parse *parse, const char *value)
+{
+	if (value[0] == '\0')
+		return wrong(parse->err, "--output has an empty name: give a file name, "
+		                         "or - for stdout");
+	if (parse->output && strcmp(parse->output, value) != 0)
+		return wrong(parse->err,
+		             "--output is given twice, and one profile is written: "
+		             "leave out '%.60s' or '%.60s'",
+		             parse->output, value);
+	parse->output = value;
+	return 0;
+}
+
+/* The writers' names as a sentence has them: "pprof, folded, svg or text". */
+static void list_formats(char *buf, size_t size)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (const struct writer *const *w = writers; *w; w++) {
+		const char *before = w == writers ? "" : w[1] ? ", " : " or ";
+		int len = snprintf(buf + n, size - n, "%s%s", before, (*w)->name);
+
+		if (len < 0 || (size_t)len >= size - n)
+			return;
+		n += (size_t)len;
+	}
+}
+
+static int set_format(struct parse *parse, const char *value)
+{
+	char formats[128];
+
+	parse->options->format = writer_by_name(value);
+	if (parse->options->format)
+		return 0;
+	list_formats(formats, sizeof formats);
+	return wrong(parse->err, "--format '%.60s' is not known: give %s", value, formats);
+}
+
+static int set_mode(struct parse *parse, const char *value)
+{
+	static const char *const later[] = {"wall", "block", "heap", "threads"};
+
+	if (strcmp(value, "cpu") == 0) {
+		parse->options->mode = MODE_CPU;
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+		if (strcmp(value, later[i]) == 0)
+			return wrong(parse->err,
+			             "--mode %s is not in this version, which profiles "
+			             "CPU time alone: use --mode cpu or leave it out",
+			             value);
+	}
+	return wrong(parse->err, "--mode '%.60s' is not known: use cpu or leave it out",
+	             value);
+}
+
+static int set_frequency(struct parse *parse, const char *value)
+{
+	if (!parse_decimal(value, FREQUENCY_MIN_HZ, FREQUENCY_MAX_HZ,
+	                   &parse->options->frequency_hz))
+		return wrong(parse->err,
+		             "--frequency '%.60s' is not a number of samples a second "
+		             "from %g to %d: give one such as 99 or 0.5",
+		             value, FREQUENCY_MIN_HZ, FREQUENCY_MAX_HZ);
+	return 0;
+}
+
+static int set_accounting(struct parse *parse, const char *value)
+{
+	static const struct {
+		const char *name;
+		enum accounting accounting;
+	} sources[] = {
+	        {"auto", ACCOUNTING_AUTO},
+	        {"schedstat", ACCOUNTING_SCHEDSTAT},
+	        {"stat", ACCOUNTING_STAT},
+	};
+
+	for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+		if (strcmp(value, sources[i].name) == 0) {
+			parse->options->accounting = sources[i].accounting;
+			return 0;
+		}
+	}
+	return wrong(parse->err,
+	             "--accounting '%.60s' is not known: give auto, schedstat or stat",
+	             value);
+}
+
+static int set_quiet(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->quiet = true;
+	return 0;
+}
+
+static int set_verbose(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->verbose = true;
+	return 0;
+}
+
+static int set_help(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->action = OPTIONS_HELP;
+	return 1;
+}
+
+static int set_version(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->action = OPTIONS_VERSION;
+	return 1;
+}
+
+static const struct option_spec specs[] = {
+        {"pid", 'p', "PID", set_pid, "the process to profile; may be repeated"},
+        {"thread", 't', "TID", set_thread, "only this thread; may be repeated"},
+        {"duration", 'd', "SECONDS", set_duration,
+         "for how long (30, or until COMMAND ends)"},
+        {"output", 'o', "FILE", set_output, "where to (profile.pb.gz); - is stdout"},
+        {"format", 'f', "FORMAT", set_format, NULL},
+        {"mode", 'm', "MODE", set_mode, "what to count: cpu"},
+        {"frequency", 'F', "HZ", set_frequency,
+         "samples a second of each running thread (99)"},
+        {"accounting", 0, "SOURCE", set_accounting,
+         "CPU time from schedstat, stat or auto"},
+        {"quiet", 'q', NULL, set_quiet, "no progress and no summary"},
+        {"verbose", 'v', NULL, set_verbose, "what happens to each thread and module"},
+        {"help", 'h', NULL, set_help, "this page"},
+        {"version", 0, NULL, set_version, "version, features and licence"},
+};
+
+#define NSPECS (sizeof specs / sizeof specs[0])
+
+/* getopt's value for an option: its letter, or a number beyond all letters. */
+static int spec_value(const struct option_spec *spec)
+{
+	return spec->letter ? spec->letter : 256 + (int)(spec - specs);
+}
+
+static const struct option_spec *find_spec(int value)
+{
+	for (size_t i = 0; i < NSPECS; i++) {
+		if (spec_value(&specs[i]) == value)
+			return &specs[i];
+	}
+	return NULL;
+}
+
+struct getopt_tables {
+	char letters[2 + 2 * NSPECS + 1];
+	struct option names[NSPECS + 1];
+};
+
+static void make_tables(struct getopt_tables *tables)
+{
+	char *letter = tables->letters;
+
+	memset(tables, 0, sizeof *tables);
+	/* '-': other words are handed over in their turn, and only "--" makes what
+	 * follows a command; so "cprof-attach 4711" is not taken for one. */
+	*letter++ = '-';
+	*letter++ = ':';
+	for (size_t i = 0; i < NSPECS; i++) {
+		tables->names[i] = (struct option){
+		        .name = specs[i].name,
+		        .has_arg = specs[i].arg ? required_argument : no_argument,
+		        .val = spec_value(&specs[i]),
+		};
+		if (specs[i].letter) {
+			*letter++ = (char)specs[i].letter;
+			if (specs[i].arg)
+				*letter++ = ':';
+		}
+	}
+}
+
+static int wrong_word(struct error *err, const char *word)
+{
+	pid_t pid;
+
+	if (parse_id(word, &pid))
+		return wrong(err,
+		             "'%.60s' stands alone: use -p %d to profile the process %d",
+		             word, pid, pid);
+	return wrong(err,
+	             "'%.60s' is not an option: put -- before a command that is to be "
+	             "started, or see --help",
+	             word);
+}
+
+/* Which of getopt's complaints: it leaves the option in optopt, 0 if it knows none. */
+static int wrong_option(struct error *err, const char *word)
+{
+	const struct option_spec *spec = find_spec(optopt);
+	size_t len = strcspn(word, "=");
+	size_t nalike = 0;
+
+	if (optopt != 0 && spec)
+		return wrong(err, "--%s takes no value: leave out what follows the =",
+		             spec->name);
+	if (optopt != 0)
+		return wrong(err, "there is no option -%c: see --help for those there are",
+		             optopt);
+	for (size_t i = 0; i < NSPECS; i++)
+		nalike += len > 2 && strncmp(specs[i].name, word + 2, len - 2) == 0;
+	if (nalike > 1)
+		return wrong(
+		        err,
+		        "'%.60s' may mean more than one option: write its name in full",
+		        word);
+	return wrong(err, "there is no option '%.60s': see --help for those there are",
+	             word);
+}
+
+static int wrong_missing(struct error *err)
+{
+	const struct option_spec *spec = find_spec(optopt);
+
+	return wrong(err, "--%s needs a value: give it as --%s %s", spec ? spec->name : "?",
+	             spec ? spec->name : "?", spec ? spec->arg : "?");
+}
+
+/* All options up to "--": 0, 1 when one of them ends the parsing, or -1. */
+static int parse_options(struct parse *parse, int argc, char **argv)
+{
+	struct getopt_tables tables;
+	int value;
+
+	make_tables(&tables);
+	opterr = 0;
+	optind = 0; /* GNU: begin anew */
+	while ((value = getopt_long(argc, argv, tables.letters, tables.names, NULL)) !=
+	       -1) {
+		const struct option_spec *spec = find_spec(value);
+		int r;
+
+		if (value == 1)
+			return wrong_word(parse->err, optarg);
+		if (value == ':')
+			return wrong_missing(parse->err);
+		if (!spec)
+			return wrong_option(parse->err, argv[optind - 1]);
+		r = spec->set(parse, optarg);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+static int check_subject(const struct options *options, struct error *err)
+{
+	bool process = options->pids.n > 0 || options->tids.n > 0;
+
+	if (options->command && process)
+		return wrong(err,
+		             "--%s and a command do not go together: profile what runs "
+		             "already, or start it after --",
+		             options->pids.n > 0 ? "pid" : "thread");
+	if (!options->command && !process)
+		return wrong(err,
+		             "nothing to profile: name a process with -p PID or start one "
+		             "with -- COMMAND; see --help");
+	return 0;
+}
+
+/* What depends on several options. */
+static int finish(struct parse *parse)
+{
+	struct options *options = parse->options;
+
+	if (check_subject(options, parse->err) < 0)
+		return -1;
+	if (options->quiet && options->verbose)
+		return wrong(parse->err, "--quiet and --verbose contradict each other: "
+		                         "give one of them");
+	/* Both would write there, and the profile would not be one. */
+	if (options->command && parse->output && strcmp(parse->output, "-") == 0)
+		return wrong(parse->err, "--output - would mix the profile with what the "
+		                         "command prints: give a file name");
+	if (!parse->duration_given)
+		options->duration_s = options->command ? 0 : DURATION_DEFAULT_S;
+	if (!options->format)
+		options->format = parse->output ? writer_by_file(parse->output)
+		                                : &writer_pprof;
+	if (parse->output)
+		options->output = xstrdup(parse->output);
+	else
+		options->output = xasprintf("profile%s", options->format->suffixes[0]);
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct options *options, struct error *err)
+{
+	struct parse parse = {.options = options, .err = err};
+	int r;
+
+	*options = (struct options){
+	        .action = OPTIONS_RUN,
+	        .frequency_hz = FREQUENCY_DEFAULT_HZ,
+	        .mode = MODE_CPU,
+	        .accounting = ACCOUNTING_AUTO,
+	        .command_line = shell_join(argv),
+	};
+	r = parse_options(&parse, argc, argv);
+	if (r == 0) {
+		options->command = optind < argc ? argv + optind : NULL;
+		r = finish(&parse);
+	}
+	if (r < 0)
+		options_fini(options);
+	return r < 0 ? -1 : 0;
+}
+
+void options_fini(struct options *options)
+{
+	array_fini(&options->pids);
+	array_fini(&options->tids);
+	free(options->output);
+	free(options->command_line);
+	options->output = options->command_line = NULL;
+}
+
+static void print_option(const struct option_spec *spec)
+{
+	char letter[5] = "    ", name[32], formats[128];
+
+	if (spec->letter)
+		snprintf(letter, sizeof letter, "-%c, ", spec->letter);
+	snprintf(name, sizeof name, "--%s%s%s", spec->name, spec->arg ? " " : "",
+	         spec->arg ? spec->arg : "");
+	printf("  %s%-20s  ", letter, name);
+	if (spec->help) {
+		puts(spec->help);
+	} else {
+		list_formats(formats, sizeof formats);
+		printf("%s (as FILE's name says)\n", formats);
+	}
+}
+
+void options_print_help(void)
+{
+	puts("Usage: cprof-attach -p PID [-d SECONDS] [-o FILE] [OPTION]...\n"
+	     "       cprof-attach [OPTION]... -- COMMAND [ARG]...\n"
+	     "Profile a running process from outside and write a pprof profile.\n");
+	for (size_t i = 0; i < NSPECS; i++)
+		print_option(&specs[i]);
+	puts("\nCtrl-C ends a run early and still writes the profile.\n"
+	     "  cprof-attach -p 4711 -d 10 -o web.pb.gz && go tool pprof -http=: "
+	     "web.pb.gz\n"
+	     "  cprof-attach -p 4711 -o flame.svg\n"
+	     "  cprof-attach -F 999 -- ./program --its own --options\n"
+	     "Exit status: 0 written, 1 failed, 2 wrong usage, 3 not permitted, 4 no "
+	     "process.");
+}
+
+void options_print_version(void)
+{
+	printf("%s %s\n", PACKAGE_NAME, PACKAGE_VERSION);
+	puts("x86_64 Linux; modes: cpu; unwinding: libunwind, frame pointers; symbols: "
+	     "ELF;\n"
+	     "names: C++ and Rust demangled; debuginfod: no\n"
+	     "Licence: Apache-2.0 <https://www.apache.org/licenses/LICENSE-2.0>");
+}

@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The facts of a run are put into words once, as lines of "key  text". The
+ * summary shows those that a reader must know (what was not as it should be, or
+ * limits what the profile says); the comments hold all.
+ *
+ * Names come from processes and may hold anything: nothing reaches a terminal
+ * or a comment unless it is on one line and without control characters.
+ */
+#include "report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/shell.h"
+#include "profile/top.h"
+
+#define TOP_ROWS         10
+#define TARGETS_SHOWN    8
+#define COLUMNS_DEFAULT  80
+#define COLUMNS_MIN      60
+#define COLUMNS_OF_TABLE 42 /* before the name */
+
+struct text {
+	char *v;
+	size_t n;
+	size_t cap;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *fmt,
+                                                      ...)
+{
+	va_list ap;
+	char *words;
+
+	va_start(ap, fmt);
+	int len = vasprintf(&words, fmt, ap);
+	va_end(ap);
+	if (len < 0)
+		return;
+	array_reserve(text, (size_t)len + 1);
+	memcpy(text->v + text->n, words, (size_t)len + 1);
+	text->n += (size_t)len;
+	free(words);
+}
+
+/* In place: C0, DEL, and C1 as UTF-8 spells it (0xc2 0x80 … 0xc2 0x9f). */
+static void defuse(char *s)
+{
+	for (unsigned char *p = (unsigned char *)s; *p; p++) {
+		if (*p < ' ' || *p == 0x7f)
+			*p = '?';
+		else if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f)
+			p[0] = p[1] = '?';
+	}
+}
+
+/* "7.4 us", "310 us", "2.30 ms", "10.0 s": three digits say enough. */
+static const char *duration(char buf[32], uint64_t ns)
+{
+	static const struct {
+		double ns;
+		const char *name;
+	} units[] = {{1e3, "us"}, {1e6, "ms"}, {1e9, "s"}};
+	size_t unit = 0;
+
+	/* 999.6 us is no "1000 us". */
+	while (unit < 2 && (double)ns >= 999.5 * units[unit].ns)
+		unit++;
+	double value = (double)ns / units[unit].ns;
+	int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+	if (unit == 0 && decimals == 2)
+		decimals = 1; /* the clock is not that good */
+	snprintf(buf, 32, "%.*f %s", decimals, value, units[unit].name);
+	return buf;
+}
+
+static double percent(double part, double whole)
+{
+	return whole > 0 ? 100 * part / whole : 0;
+}
+
+static const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static uint64_t run_ns(const struct sampler_stats *stats)
+{
+	return stats->end_ns > stats->start_ns ? stats->end_ns - stats->start_ns : 0;
+}
+
+/*
+ * The facts, one function each
+ */
+
+/* One fact: `text` is empty when there is nothing to tell. */
+struct fact {
+	const char *key;
+	void (*tell)(struct text *text, const struct receipt *receipt);
+	bool in_summary;
+};
+
+static void tell_rate(struct text *text, const struct receipt *receipt)
+{
+	uint64_t ns = run_ns(receipt->stats), ticks = receipt->stats->ticks;
+	double hz = ns > 0 ? (double)ticks * 1e9 / (double)ns : 0;
+	char took[32];
+
+	add(text,
+	    "%.*f Hz (%g asked for): %" PRIu64 " tick%s in %s, %" PRIu64 " missed, %" PRIu64
+	    " late",
+	    hz < 9.995 ? 2 : 1, hz, receipt->frequency_hz, ticks, plural(ticks),
+	    duration(took, ns), receipt->stats->missed_ticks, receipt->stats->late_ticks);
+	if (receipt->interrupted)
+		add(text, "; ended early by a signal");
+}
+
+static void tell_missed(struct text *text, const struct receipt *receipt)
+{
+	const struct sampler_stats *stats = receipt->stats;
+	const struct {
+		uint64_t n;
+		const char *why;
+	} reasons[] = {
+	        {stats->missed_queue_full, "the queue was full"},
+	        {stats->missed_refused, "the kernel refused the stop"},
+	        {stats->missed_unreadable, "registers or stack could not be read"},
+	        {stats->missed_unstopped, "the thread ended or did not stop in time"},
+	};
+	uint64_t missed = stats->missed;
+	const char *before = ": ";
+
+	if (missed == 0)
+		return;
+	add(text, "%" PRIu64 " sample%s", missed, plural(missed));
+	for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+		if (reasons[i].n == 0)
+			continue;
+		add(text, "%s%" PRIu64 " because %s", before, reasons[i].n, reasons[i].why);
+		before = ", ";
+	}
+}
+
+static void tell_quantiles(struct text *text, const struct quantile *q)
+{
+	char p50[32], p99[32], max[32];
+
+	add(text, "p50 %s, p99 %s, max %s", duration(p50, quantile_get(q, 0.5)),
+	    duration(p99, quantile_get(q, 0.99)), duration(max, q->max));
+}
+
+static void tell_pauses(struct text *text, const struct receipt *receipt)
+{
+	if (receipt->stats->pause_ns.count == 0)
+		return;
+	add(text, "a sample stopped its thread for ");
+	tell_quantiles(text, &receipt->stats->pause_ns);
+}
+
+static void tell_latency(struct text *text, const struct receipt *receipt)
+{
+	if (receipt->stats->latency_ns.count == 0)
+		return;
+	add(text, "a thread stopped after ");
+	tell_quantiles(text, &receipt->stats->latency_ns);
+}
+
+static void tell_stacks(struct text *text, const struct receipt *receipt)
+{
+	uint64_t total = 0;
+	const char *before = "; cut short: ";
+
+	for (size_t i = 0; i < UNWIND_NENDS; i++)
+		total += receipt->stack_ends[i];
+	if (total == 0)
+		return;
+	/* 99.96 % is not all of them. */
+	double complete = percent((double)receipt->stack_ends[UNWIND_END_MARKER],
+	                          (double)total);
+	add(text, "%.1f %% complete", floor(complete * 10) / 10);
+	for (size_t i = 0; i < UNWIND_NENDS; i++) {
+		if (i == UNWIND_END_MARKER || receipt->stack_ends[i] == 0)
+			continue;
+		add(text, "%s%" PRIu64 " %s", before, receipt->stack_ends[i],
+		    unwind_end_text((enum unwind_end)i));
+		before = ", ";
+	}
+}
+
+static void tell_names(struct text *text, const struct receipt *receipt)
+{
+	size_t all = receipt->locations_resolved + receipt->locations_unresolved;
+
+	if (all > 0)
+		add(text, "%zu of %zu addresses have a symbol", receipt->locations_resolved,
+		    all);
+}
+
+static void tell_signals(struct text *text, const struct receipt *receipt)
+{
+	uint64_t n = receipt->stats->signals_passed;
+
+	if (n > 0)
+		add(text,
+		    "%" PRIu64 " came while a thread was being stopped, and %s passed on",
+		    n, n == 1 ? "was" : "were");
+}
+
+static void tell_restarts(struct text *text, const struct receipt *receipt)
+{
+	uint64_t n = receipt->stats->eintr_undone;
+
+	if (n > 0)
+		add(text,
+		    "%" PRIu64 " system call%s started again that a stop had cut short", n,
+		    n == 1 ? " was" : "s were");
+}
+
+static void tell_job_stops(struct text *text, const struct receipt *receipt)
+{
+	uint64_t n = receipt->stats->group_stops;
+
+	if (n > 0)
+		add(text,
+		    "%" PRIu64 " sample%s of threads that job control held stopped, and "
+		    "that stayed so",
+		    n, plural(n));
+}
+
+static void tell_threads(struct text *text, const struct receipt *receipt)
+{
+	uint64_t n = receipt->stats->threads_seen;
+
+	add(text, "%" PRIu64 " seen", n);
+}
+
+static void tell_accounting(struct text *text, const struct receipt *receipt)
+{
+	if (receipt->cpu_from_stat)
+		add(text,
+		    "CPU time was counted in clock ticks of %ld ms "
+		    "(/proc/PID/task/TID/stat), "
+		    "so single samples weigh roughly",
+		    1000 / sysconf(_SC_CLK_TCK));
+}
+
+static const struct fact facts[] = {
+        {"rate", tell_rate, true},
+        {"missed", tell_missed, true},
+        {"pauses", tell_pauses, true},
+        {"stop latency", tell_latency, false},
+        {"stacks", tell_stacks, true},
+        {"names", tell_names, false},
+        {"threads", tell_threads, false},
+        {"signals", tell_signals, true},
+        {"restarts", tell_restarts, true},
+        {"job stops", tell_job_stops, false},
+        {"accounting", tell_accounting, true},
+};
+
+#define NFACTS (sizeof facts / sizeof facts[0])
+
+void report_command_status(char *buf, size_t size, int wait_status)
+{
+	if (WIFSIGNALED(wait_status)) {
+		int sig = WTERMSIG(wait_status);
+		const char *name = sigabbrev_np(sig);
+
+		snprintf(buf, size, "was ended by signal %d%s%s%s%s", sig,
+		         name ? " (SIG" : "", name ? name : "", name ? ")" : "",
+		         WCOREDUMP(wait_status) ? ", with a core dump" : "");
+	} else {
+		snprintf(buf, size, "exited with status %d", WEXITSTATUS(wait_status));
+	}
+}
+
+/* What became of one target: its CPU time, and its end if it had one. */
+static void tell_target(struct text *text, const struct report_target *target)
+{
+	const struct sampler_target_result *result = &target->result;
+	char used[32], status[64];
+
+	if (result->cpu_ns == 0)
+		add(text, "used no CPU time");
+	else
+		add(text, "used %s of CPU time, %.1f %% of it sampled",
+		    duration(used, result->cpu_ns),
+		    percent((double)result->sampled_ns, (double)result->cpu_ns));
+	if (!result->have_cpu_clock)
+		add(text, " (by its threads' accounts)");
+	if (result->cpu_ns > result->sampled_ns)
+		add(text, ", %s [not sampled]",
+		    duration(used, result->cpu_ns - result->sampled_ns));
+	if (result->have_status) {
+		report_command_status(status, sizeof status, result->wait_status);
+		add(text, "; %s", status);
+	} else if (result->gone) {
+		add(text, "; ended during the run");
+	}
+}
+
+static void add_comment(struct profile *profile, const char *key, char *text)
+{
+	defuse(text);
+	profile_comment(profile, "%s: %s", key, text);
+}
+
+void report_comments(struct profile *profile, const struct receipt *receipt)
+{
+	char *line = xstrdup(receipt->command_line);
+
+	profile_comment(profile, "cprof-attach %s", receipt->version);
+	add_comment(profile, "command line", line);
+	free(line);
+	for (size_t i = 0; i < receipt->ntargets; i++) {
+		const struct report_target *target = &receipt->targets[i];
+		struct text text = {0};
+
+		add(&text, "%d (%s) ", target->pid, target->comm);
+		tell_target(&text, target);
+		add_comment(profile, "process", text.v);
+		array_fini(&text);
+	}
+	profile_comment(profile, "samples: %" PRIu64, (uint64_t)receipt->stats->samples);
+	for (size_t i = 0; i < NFACTS; i++) {
+		struct text text = {0};
+
+		facts[i].tell(&text, receipt);
+		if (text.n > 0)
+			add_comment(profile, facts[i].key, text.v);
+		array_fini(&text);
+	}
+}
+
+/*
+ * The table of functions
+ */
+
+/* Code points of valid UTF-8, taken for columns. */
+static size_t count_chars(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+/* The byte at which character number n begins. */
+static size_t byte_of_char(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (s[i] && n > 0) {
+		i++;
+		while (((unsigned char)s[i] & 0xc0) == 0x80)
+			i++;
+		n--;
+	}
+	return i;
+}
+
+/* Long names tell by their start and their end: "std::vector<...>::push_back". */
+static void add_short_name(struct text *text, const char *name, size_t width)
+{
+	size_t n = count_chars(name), head, tail;
+
+	if (n <= width) {
+		add(text, "%s", name);
+		return;
+	}
+	head = (width - 3 + 1) / 2;
+	tail = width - 3 - head;
+	add(text, "%.*s...%s", (int)byte_of_char(name, head), name,
+	    name + byte_of_char(name, n - tail));
+}
+
+/* How a table's values are written: the same for all of them. */
+struct scale {
+	bool seconds; /* they are nanoseconds */
+	int decimals;
+};
+
+static struct scale choose_scale(const struct profile *profile, int64_t total)
+{
+	profile_str unit = profile->types[profile->ntypes - 1].unit;
+
+	return (struct scale){
+	        .seconds = strcmp(profile_text(profile, unit), "nanoseconds") == 0,
+	        .decimals = total < INT64_C(10000000000) ? 3 : 2,
+	};
+}
+
+static void add_value(struct text *text, int64_t value, int64_t total, struct scale scale)
+{
+	if (scale.seconds)
+		add(text, "%10.*f s", scale.decimals, (double)value / 1e9);
+	else
+		add(text, "%12" PRId64, value);
+	add(text, " %5.1f %%", percent((double)value, (double)total));
+}
+
+static void add_row(struct text *text, const struct profile *profile, const struct top *top,
+                    size_t i, size_t width)
+{
+	const struct top_row *row = &top->rows[i];
+	struct scale scale = choose_scale(profile, top->total);
+	char *name = xstrdup(profile_text(profile, row->name));
+
+	add_value(text, row->flat, top->total, scale);
+	add_value(text, row->cum, top->total, scale);
+	defuse(name);
+	add(text, "  ");
+	add_short_name(text, name, width);
+	add(text, "\n");
+	free(name);
+}
+
+static void add_table(struct text *text, struct profile *profile, unsigned columns)
+{
+	struct top top;
+	size_t n;
+
+	if (columns == 0)
+		columns = COLUMNS_DEFAULT;
+	if (columns < COLUMNS_MIN)
+		columns = COLUMNS_MIN;
+	top_compute(profile, profile->ntypes - 1, &top);
+	n = top.nrows < TOP_ROWS ? top.nrows : TOP_ROWS;
+	if (n > 0 && top.total > 0) {
+		add(text, "\n%20s%20s  %s\n", "flat", "cumulative", "function");
+		for (size_t i = 0; i < n; i++)
+			add_row(text, profile, &top, i, columns - COLUMNS_OF_TABLE);
+		if (top.nrows > n)
+			add(text, "%*s(and %zu more)\n", COLUMNS_OF_TABLE, "",
+			    top.nrows - n);
+	}
+	top_fini(&top);
+}
+
+/*
+ * The summary
+ */
+
+static void add_line(struct text *text, const char *key, const char *fmt, ...)
+        __attribute__((format(printf, 3, 4)));
+
+static void add_line(struct text *text, const char *key, const char *fmt, ...)
+{
+	size_t start = text->n;
+	va_list ap;
+	char *line;
+
+	va_start(ap, fmt);
+	int len = vasprintf(&line, fmt, ap);
+	va_end(ap);
+	if (len < 0)
+		return;
+	add(text, "  %-10s  %s", key, line);
+	free(line);
+	defuse(text->v + start);
+	add(text, "\n");
+}
+
+static void add_headline(struct text *text, const struct receipt *receipt)
+{
+	uint64_t n = receipt->stats->samples;
+	bool to_stdout = strcmp(receipt->output, "-") == 0;
+	size_t start = text->n;
+
+	add(text, "%" PRIu64 " sample%s written to %s", n, plural(n),
+	    to_stdout ? "stdout" : receipt->output);
+	defuse(text->v + start);
+	add(text, "\n");
+}
+
+/* A profile without samples says why it may be so, and what would help. */
+static void add_no_samples(struct text *text, const struct receipt *receipt)
+{
+	uint64_t used = 0, missed = receipt->stats->missed;
+	const char *who = receipt->ntargets > 1 ? "the processes" : "the process";
+	char took[32];
+
+	if (receipt->stats->samples > 0)
+		return;
+	for (size_t i = 0; i < receipt->ntargets; i++)
+		used += receipt->targets[i].result.cpu_ns;
+	if (used == 0) {
+		add(text,
+		    "  No samples, because %s used no CPU time: what waits is not "
+		    "sampled.\n"
+		    "  To see where it waits is the job of -m wall, which this version "
+		    "does "
+		    "not have yet.\n",
+		    who);
+	} else if (receipt->stats->missed_refused > 0) {
+		add(text,
+		    "  No samples, because the kernel refused every stop: a tracer that "
+		    "is not visible from\n"
+		    "  here (in another pid namespace) or a security module may hold the "
+		    "process.\n");
+	} else if (missed == 0) {
+		add(text,
+		    "  No samples, because no tick met %s running; it used %s of CPU "
+		    "time:\n"
+		    "  sample for longer (-d) or more often (-F).\n",
+		    who, duration(took, used));
+	}
+}
+
+static void add_targets(struct text *text, const struct receipt *receipt)
+{
+	size_t shown = receipt->ntargets < TARGETS_SHOWN ? receipt->ntargets
+	                                                 : TARGETS_SHOWN;
+
+	for (size_t i = 0; i < shown; i++) {
+		const struct report_target *target = &receipt->targets[i];
+		struct text words = {0};
+
+		tell_target(&words, target);
+		add_line(text, i == 0 ? "process" : "", "%d (%s) %s", target->pid,
+		         target->comm, words.v);
+		array_fini(&words);
+	}
+	if (shown < receipt->ntargets)
+		add_line(text, "", "and %zu more processes, told in the profile's comments",
+		         receipt->ntargets - shown);
+}
+
+static void add_next_step(struct text *text, const struct receipt *receipt)
+{
+	char *file;
+
+	if (strcmp(receipt->format, "pprof") != 0 || strcmp(receipt->output, "-") == 0)
+		return;
+	/* A name that begins with - would be taken for an option. */
+	char *path = xasprintf("%s%s", receipt->output[0] == '-' ? "./" : "",
+	                       receipt->output);
+	file = shell_quote(path);
+	add_line(text, "look at it", "go tool pprof %s", file);
+	free(file);
+	free(path);
+}
+
+char *report_summary(struct profile *profile, const struct receipt *receipt)
+{
+	struct text text = {0};
+
+	add_headline(&text, receipt);
+	add_no_samples(&text, receipt);
+	add_targets(&text, receipt);
+	for (size_t i = 0; i < NFACTS; i++) {
+		struct text words = {0};
+
+		if (facts[i].in_summary)
+			facts[i].tell(&words, receipt);
+		if (words.n > 0)
+			add_line(&text, facts[i].key, "%s", words.v);
+		array_fini(&words);
+	}
+	add_next_step(&text, receipt);
+	add_table(&text, profile, receipt->columns);
+	return text.v;
+}
+
+void report_progress(char *buf, size_t size, uint64_t elapsed_ns, uint64_t duration_ns,
+                     const struct sampler_stats *stats)
+{
+	char total[32] = "";
+	uint64_t samples = stats->samples, threads = stats->threads, missed = stats->missed;
+
+	if (duration_ns > 0)
+		snprintf(total, sizeof total, " / %.1f", (double)duration_ns / 1e9);
+	snprintf(buf, size,
+	         "%.1f%s s  %" PRIu64 " sample%s  %" PRIu64 " thread%s  %" PRIu64 " missed",
+	         (double)elapsed_ns / 1e9, total, samples, plural(samples), threads,
+	         plural(threads), missed);
+}
