@@ -106,7 +106,8 @@ void profile_set_period(struct profile *profile, const char *type, const char *u
                         int64_t period);
 
 /*
- * Enters a string; bytes that are no valid UTF-8 become U+FFFD. NULL is "".
+ * Enters a string; bytes that are no valid UTF-8, and control characters, become
+ * U+FFFD. NULL is "".
  */
 profile_str profile_string(struct profile *profile, const char *s);
 /* The string behind a number; good until the next profile_string. */

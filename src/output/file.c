@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replacing a file: write all bytes to a file without a name, sync it, give it
+ * a temporary name beside the old one (a link cannot replace, only a rename can),
+ * rename. Where the file system knows no nameless files, it has its temporary
+ * name from the start.
+ *
+ * A symbolic link stays, and what it points to is replaced, as a shell's `>`
+ * would have it. In a directory where everyone may make links (/tmp), the kernel
+ * refuses to follow those of others; so the link is followed by the kernel, with
+ * stat(), and the path that we found ourselves counts only if it leads to the same
+ * file. A link that leads nowhere cannot be compared, and is refused.
+ */
+#include "output/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+#define LEAST_ROOM   (64 * 1024) /* a file system with less is as good as full */
+#define NTEMP_NAMES  100
+#define TEMP_NAMELEN 48
+
+/* Where an output goes. */
+struct place {
+	char *dir;
+	char *base;
+	bool exists;
+	bool in_place;  /* not replaced but written to */
+	struct stat st; /* if it exists */
+};
+
+/* The temporary file that a signal handler would have to remove. */
+static struct {
+	volatile sig_atomic_t exists;
+	int dir_fd;
+	char name[TEMP_NAMELEN];
+} temp;
+
+void output_file_abandon(void)
+{
+	int saved = errno;
+
+	if (temp.exists)
+		unlinkat(temp.dir_fd, temp.name, 0);
+	temp.exists = 0;
+	errno = saved;
+}
+
+static int explain(const char *name, const char *dir, int errnum, struct error *err)
+{
+	switch (errnum) {
+	case ENOENT:
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write '%s': there is no directory '%s'; make it, "
+		                 "or name another file with -o",
+		                 name, dir);
+	case EACCES:
+	case EPERM:
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write '%s': we have no permission to write to "
+		                 "'%s'; name a file elsewhere with -o",
+		                 name, dir);
+	case EROFS:
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write '%s': its file system is read-only; name a "
+		                 "file elsewhere with -o",
+		                 name);
+	case ENOSPC:
+	case EDQUOT:
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write '%s': %s; make room, or name a file "
+		                 "elsewhere with -o",
+		                 name,
+		                 errnum == ENOSPC ? "its file system is full"
+		                                  : "the disk quota is used up");
+	case EFBIG:
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write '%s': it would be larger than files may "
+		                 "be here; see 'ulimit -f'",
+		                 name);
+	case EPIPE:
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write '%s': whoever read from it has stopped "
+		                 "reading",
+		                 name);
+	default:
+		return error_set(err, EXIT_CODE_FAILURE, "cannot write '%s': %s", name,
+		                 strerror(errnum));
+	}
+}
+
+static void set_path(struct place *place, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	place->base = xstrdup(slash ? slash + 1 : path);
+	if (!slash)
+		place->dir = xstrdup(".");
+	else
+		place->dir = xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static void place_fini(struct place *place)
+{
+	free(place->dir);
+	free(place->base);
+}
+
+static int refuse_directory(const char *name, struct error *err)
+{
+	size_t len = strlen(name);
+
+	while (len > 1 && name[len - 1] == '/')
+		len--;
+	return error_set(err, EXIT_CODE_FAILURE,
+	                 "cannot write '%s': it is a directory; name a file in it, as in "
+	                 "-o '%.*s%sprofile.pb.gz'",
+	                 name, (int)(len < PATH_MAX ? len : PATH_MAX), name,
+	                 name[len - 1] == '/' ? "" : "/");
+}
+
+static int find_new_place(const char *name, struct place *place, struct error *err)
+{
+	struct stat st;
+
+	if (*name == '\0')
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "the output has an empty name; name a file with -o");
+	if (name[strlen(name) - 1] == '/')
+		return refuse_directory(name, err);
+	if (lstat(name, &st) == 0)
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write '%s': it is a symbolic link to a file that "
+		                 "does not exist; make that file, or remove the link",
+		                 name);
+	set_path(place, name);
+	return 0;
+}
+
+static int find_place(const char *name, struct place *place, struct error *err)
+{
+	struct stat st;
+
+	*place = (struct place){0};
+	if (stat(name, &place->st) != 0) {
+		if (errno == ENOENT)
+			return find_new_place(name, place, err);
+		return explain(name, name, errno, err);
+	}
+	if (S_ISDIR(place->st.st_mode))
+		return refuse_directory(name, err);
+	place->exists = true;
+
+	/* /dev/stdout may lead to a file that is not where its link says. */
+	char *path = S_ISREG(place->st.st_mode) ? realpath(name, NULL) : NULL;
+	place->in_place = !path || stat(path, &st) != 0 || st.st_dev != place->st.st_dev ||
+	                  st.st_ino != place->st.st_ino;
+	set_path(place, place->in_place ? name : path);
+	free(path);
+	return 0;
+}
+
+/* Signals that a write may raise: their errno is enough. */
+struct write_signals {
+	struct sigaction pipe;
+	struct sigaction xfsz;
+};
+
+static void ignore_signals(struct write_signals *old)
+{
+	const struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+	sigaction(SIGPIPE, &ignore, &old->pipe);
+	sigaction(SIGXFSZ, &ignore, &old->xfsz);
+}
+
+static void restore_signals(const struct write_signals *old)
+{
+	sigaction(SIGPIPE, &old->pipe, NULL);
+	sigaction(SIGXFSZ, &old->xfsz, NULL);
+}
+
+static int write_some(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+		} else if (n < 0 && errno == EAGAIN) {
+			/* Whoever gave us this descriptor made it non-blocking. */
+			struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+			poll(&pfd, 1, -1);
+		} else if (n < 0 && errno != EINTR) {
+			return -errno;
+		}
+	}
+	return 0;
+}
+
+/* 0 or -errno. */
+static int write_all(int fd, const void *data, size_t len)
+{
+	struct write_signals old;
+
+	ignore_signals(&old);
+	int status = write_some(fd, data, len);
+	restore_signals(&old);
+	return status;
+}
+
+static int write_in_place(const char *name, const void *data, size_t len)
+{
+	int fd = open(name, O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int status = write_all(fd, data, len);
+	if (close(fd) != 0 && status == 0)
+		status = -errno;
+	return status;
+}
+
+/*
+ * Gives the nameless file `fd` a temporary name, or makes a file of such a name
+ * when fd is negative. The file's descriptor, or -errno.
+ */
+static int name_temporary(int dir_fd, int fd)
+{
+	char self[64];
+
+	snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+	temp.dir_fd = dir_fd;
+	for (int i = 0; i < NTEMP_NAMES; i++) {
+		int made;
+
+		snprintf(temp.name, sizeof temp.name, ".cprof-attach-%d-%d.tmp",
+		         (int)getpid(), i);
+		if (fd < 0)
+			made = openat(dir_fd, temp.name,
+			              O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		else
+			made = linkat(AT_FDCWD, self, dir_fd, temp.name, AT_SYMLINK_FOLLOW);
+		if (made >= 0) {
+			temp.exists = 1;
+			return fd < 0 ? made : fd;
+		}
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EEXIST;
+}
+
+/* Which errno a file system without O_TMPFILE gives depends on its age. */
+static int open_temporary(int dir_fd)
+{
+	int fd = openat(dir_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL || errno == ENOENT)
+		return name_temporary(dir_fd, -1);
+	return -errno;
+}
+
+/* A file that is replaced leaves its owner, if we may, and mode to the new one. */
+static void inherit(int fd, const struct place *place)
+{
+	if (!place->exists)
+		return;
+	if (fchown(fd, place->st.st_uid, place->st.st_gid) != 0)
+		errno = 0; /* then it is ours */
+	fchmod(fd, place->st.st_mode & 0777);
+}
+
+static int fill_and_rename(int dir_fd, int fd, const struct place *place, const void *data,
+                           size_t len)
+{
+	int status = write_all(fd, data, len);
+
+	if (status != 0)
+		return status;
+	inherit(fd, place);
+	if (fsync(fd) != 0)
+		return -errno;
+	if (!temp.exists)
+		status = name_temporary(dir_fd, fd);
+	if (status >= 0 && renameat(dir_fd, temp.name, dir_fd, place->base) != 0)
+		status = -errno;
+	if (status < 0)
+		return status;
+	temp.exists = 0;
+	return 0;
+}
+
+/* 0 or -errno. */
+static int replace(const struct place *place, const void *data, size_t len)
+{
+	int dir_fd = open(place->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir_fd < 0)
+		return -errno;
+	int fd = open_temporary(dir_fd);
+	int status = fd < 0 ? fd : fill_and_rename(dir_fd, fd, place, data, len);
+
+	output_file_abandon();
+	if (fd >= 0)
+		close(fd);
+	close(dir_fd);
+	return status;
+}
+
+int output_file_write(const char *name, const void *data, size_t len, struct error *err)
+{
+	struct place place;
+	int status;
+
+	if (strcmp(name, "-") == 0) {
+		status = write_all(STDOUT_FILENO, data, len);
+		return status == 0 ? 0 : explain("stdout", "stdout", -status, err);
+	}
+	if (find_place(name, &place, err) != 0)
+		return -1;
+	status = place.in_place ? -EBUSY : replace(&place, data, len);
+	/* A file that is a mount point of its own (as in containers) is busy, too. */
+	if (status == -EBUSY)
+		status = write_in_place(name, data, len);
+	if (status != 0)
+		status = explain(name, place.in_place ? name : place.dir, -status, err);
+	place_fini(&place);
+	return status;
+}
+
+static int check_stdout(int binary, struct error *err)
+{
+	int flags = fcntl(STDOUT_FILENO, F_GETFL);
+
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write to stdout: it is not open for writing; name "
+		                 "a file with -o");
+	if (binary && isatty(STDOUT_FILENO))
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "stdout is a terminal, and the profile is binary; "
+		                 "redirect it, name a file with -o, or choose -f text");
+	return 0;
+}
+
+/* In a sticky directory (/tmp) a file is replaced by its owner or the directory's. */
+static bool sticky_forbids(const struct place *place, const struct stat *dir)
+{
+	uid_t us = geteuid();
+
+	return place->exists && (dir->st_mode & S_ISVTX) && us != 0 &&
+	       us != place->st.st_uid && us != dir->st_uid;
+}
+
+static bool is_full(int dir_fd)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(dir_fd, &fs) != 0 || fs.f_blocks == 0)
+		return false;
+	fsblkcnt_t blocks = geteuid() == 0 ? fs.f_bfree : fs.f_bavail;
+	return blocks < LEAST_ROOM / (fs.f_frsize > 0 ? fs.f_frsize : 512) ||
+	       (fs.f_files > 0 && fs.f_favail == 0);
+}
+
+/* 0 or the errno that replacing would give. */
+static int check_directory(const struct place *place)
+{
+	int dir_fd = open(place->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat dir;
+	int errnum = 0;
+
+	if (dir_fd < 0)
+		return errno;
+	if (faccessat(dir_fd, ".", W_OK | X_OK, AT_EACCESS) != 0 ||
+	    fstat(dir_fd, &dir) != 0)
+		errnum = errno;
+	else if (sticky_forbids(place, &dir))
+		errnum = EPERM;
+	else if (is_full(dir_fd))
+		errnum = ENOSPC;
+	close(dir_fd);
+	return errnum;
+}
+
+int output_file_check(const char *name, int binary, struct error *err)
+{
+	struct place place;
+	const char *subject;
+	int errnum = 0;
+
+	if (strcmp(name, "-") == 0)
+		return check_stdout(binary, err);
+	if (find_place(name, &place, err) != 0)
+		return -1;
+	subject = place.dir;
+	if (place.exists && faccessat(AT_FDCWD, name, W_OK, AT_EACCESS) != 0) {
+		subject = name;
+		errnum = errno;
+	} else if (!place.in_place) {
+		errnum = check_directory(&place);
+	}
+	int status = errnum == 0 ? 0 : explain(name, subject, errnum, err);
+	place_fini(&place);
+	return status;
+}
