@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any text as each of the kernel's small files; names that come out are strings. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target/procfs.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *text = (const char *)data;
+	struct procfs_schedstat schedstat;
+	struct procfs_syscall call;
+	struct procfs_stat stat;
+	struct procfs_status status;
+
+	require(procfs_parse_schedstat(text, size, &schedstat) <= 0);
+	require(procfs_parse_syscall(text, size, &call) <= 0);
+	if (procfs_parse_stat(text, size, &stat) == 0)
+		require(memchr(stat.comm, '\0', sizeof stat.comm) != NULL);
+	if (procfs_parse_status(text, size, &status) == 0)
+		require(memchr(status.name, '\0', sizeof status.name) != NULL);
+	return 0;
+}
