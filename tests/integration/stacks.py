@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Stacks of programs whose callers are known: who called whom, to the very
+start of the thread."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import profiler
+import roots
+import tap
+from victims import Victim
+
+REACHED = 0.98
+SECONDS = 2
+
+
+def run_on(victim, hz=199, *args):
+    return profiler.profile(victim.pid, SECONDS, *args, hz=hz)
+
+
+def check_reached(run, what, extra=()):
+    part, text = roots.reached(run.profile, extra)
+    tap.at_least(part, REACHED, what + ": stacks reach the start of their thread", text)
+
+
+def has_chain(stack, chain):
+    """Whether these functions follow one another on the stack, leaf first."""
+    n = len(chain)
+    return any(stack[i : i + n] == chain for i in range(len(stack) - n + 1))
+
+
+def part_with(profile, condition):
+    """The part of the samples, weighed, that meets a condition."""
+    total = good = 0
+    for sample in profile.samples:
+        if roots.is_real(sample):
+            total += sample.values[-1]
+            if condition(sample):
+                good += sample.values[-1]
+    return good / total if total else 0.0
+
+
+def check_chain(run, chain, least, what):
+    part = part_with(run.profile, lambda s: has_chain(s.stack, chain))
+    tap.at_least(part, least, "%s: %s" % (what, " <- ".join(chain)), lambda: stacks_text(run))
+
+
+def stacks_text(run, n=8):
+    samples = sorted(run.profile.samples, key=lambda s: -s.values[-1])[:n]
+    return "\n".join("%d: %s" % (s.values[-1], " <- ".join(s.stack)) for s in samples)
+
+
+def check_chain_program(name):
+    """chain.c in one of its builds; its own words say where its functions are."""
+    victim = Victim(name)
+    run = run_on(victim)
+    code = {}
+    for line in victim.end():
+        if line.startswith("code "):
+            _, function, start, end = line.split()
+            code[function] = (int(start, 16), int(end, 16))
+    check_reached(run, name)
+
+    def functions(sample):
+        found = []
+        for location in sample.locations:
+            for function, (start, end) in code.items():
+                if start <= location.address < end:
+                    found.append(function)
+        return found
+
+    leaf = ["chain_leaf", "chain_two", "chain_one"]
+    in_thread = leaf + ["chain_thread"]
+    tids = {s.labels.get("thread_id") for s in run.profile.samples} - {None, victim.pid}
+
+    def right(sample):
+        want = in_thread if sample.labels.get("thread_id") in tids else leaf
+        found = functions(sample)
+        # in memset, or entering a function: a shorter chain, and no wrong one
+        return found == want[len(want) - len(found):] and len(found) >= len(want) - 2
+
+    tap.at_least(part_with(run.profile, right), REACHED,
+                 name + ": every frame is the one that called",
+                 lambda: stacks_text(run) + "\n%r" % code)
+    tap.at_least(part_with(run.profile, lambda s: functions(s)[:1] == ["chain_leaf"]), 0.5,
+                 name + ": chain_leaf is where the time goes", lambda: stacks_text(run))
+    return run
+
+
+def test_static():
+    run = check_chain_program("static_c")
+    check_chain(run, ["chain_leaf", "chain_two", "chain_one", "chain_thread"], 0.3, "static_c")
+
+
+def test_stripped_pie():
+    run = check_chain_program("stripped_pie")
+    named = {f.name for f in run.profile.functions}
+    tap.ok(not any(n.startswith("chain_") for n in named), "stripped_pie: has no names")
+    tap.ok(any(n.startswith("stripped_pie+0x") for n in named),
+           "stripped_pie: what has no name is shown by its offset", repr(sorted(named)))
+
+
+def test_without_frame_pointers():
+    check_chain_program("nofp")
+
+
+def test_without_unwind_tables():
+    check_chain_program("frame_pointers")
+
+
+def test_unoptimised():
+    check_chain_program("debug_frame")
+
+
+def test_cpp():
+    victim = Victim("cpp")
+    run = run_on(victim)
+    check_reached(run, "cpp")
+    for kind in ("int", "char"):
+        pick = "orchard::Tree<%s>::pick(int)" % kind
+        harvest = "orchard::harvest<orchard::Tree<%s> >(orchard::Plant&, int)" % kind
+        check_chain(run, [pick, harvest], 0.3, "cpp")
+    mangled = {f.system_name for f in run.profile.functions}
+    tap.ok("_ZN7orchard4TreeIiE4pickEi" in mangled, "cpp: system names are the mangled ones",
+           repr(sorted(mangled)))
+
+
+def test_rust_names():
+    victim = Victim("rustnames")
+    run = run_on(victim)
+    names = [line.split(" ", 2)[1:] for line in victim.end() if line.startswith("name ")]
+    check_reached(run, "rustnames")
+    check_chain(run, [readable for _, readable in names], 0.9, "rustnames")
+    mangled = {f.system_name for f in run.profile.functions}
+    for name, _ in names:
+        tap.ok(name in mangled, "%s is kept as the system name" % name, repr(sorted(mangled)))
+
+
+def test_deep_100k():
+    """100 KiB of stack: more than is copied at first."""
+    victim = Victim("deep", 100, 1024)
+    run = run_on(victim)
+    check_reached(run, "100 frames of 1 KiB")
+    part = part_with(run.profile, lambda s: s.stack.count("descend") == 100)
+    tap.at_least(part, 0.95, "100 frames of 1 KiB: all are there", lambda: stacks_text(run, 2))
+
+
+def test_deep_many_small():
+    victim = Victim("deep", 400, 16)
+    run = run_on(victim)
+    check_reached(run, "400 small frames")
+    part = part_with(run.profile, lambda s: s.stack.count("descend") == 400)
+    tap.at_least(part, 0.95, "400 small frames: all are there", lambda: stacks_text(run, 2))
+
+
+def test_deep_2m():
+    """2 MiB of stack: more than is ever copied. Cut short, said, not invented."""
+    victim = Victim("deep", 64, 32768)
+    run = run_on(victim)
+    allowed = {"at_the_bottom", "descend", "descend_start", "start_thread", "clone3",
+               "__clone3", "[truncated]"}
+    strange = {n for s in run.profile.samples if roots.is_real(s) for n in s.stack} - allowed
+    part = part_with(run.profile, lambda s: has_chain(s.stack, ["at_the_bottom", "descend"]))
+    tap.at_least(part, 0.95, "2 MiB: the leaf and its caller are right",
+                 lambda: stacks_text(run, 2))
+    tap.equal(strange, set(), "2 MiB: no frame is invented", lambda: stacks_text(run, 2))
+    whole, _ = roots.reached(run.profile)
+    if whole < REACHED:
+        text = run.stderr + "\n".join(run.profile.comments)
+        tap.ok("truncated" in text or "cut short" in text, "2 MiB: that it is cut short is said",
+               text)
+
+
+def test_signal_handlers():
+    victim = Victim("sigstack")
+    run = run_on(victim)
+    check_reached(run, "sigstack")
+
+    def through(sample):
+        stack = sample.stack
+        if "on_signal" not in stack:
+            return False
+        rest = stack[stack.index("on_signal") + 1:]
+        # in between is __restore_rt, if it has a name
+        return rest[1:3] == ["interrupted_work", "raiser"]
+
+    for name in ("alternate", "same-stack"):
+        of_thread = [s for s in run.profile.samples if s.labels.get("thread_name") == name
+                     and "handler_work" in s.stack]
+        total = sum(s.values[-1] for s in of_thread)
+        good = sum(s.values[-1] for s in of_thread if through(s))
+        tap.at_least(good / total if total else 0.0, REACHED,
+                     "sigstack: from the handler to what it interrupted, thread " + name,
+                     lambda: stacks_text(run))
+
+
+def test_shares_stacks():
+    run = run_on(Victim("shares", 2))
+    check_reached(run, "shares (clock_gettime: the vDSO)")
+
+
+def go_code(victim, run):
+    """Where the victim says its functions begin, as (start, end) ranges."""
+    starts = {}
+    for line in victim.lines:
+        if line.startswith("code "):
+            _, name, address = line.split()
+            starts[name] = int(address, 16)
+    return starts
+
+
+def test_go():
+    victim = Victim("go_pure")
+    run = run_on(victim)
+    check_reached(run, "go_pure")
+    check_chain(run, ["main.leaf", "main.middle", "main.outer", "main.worker"], 0.9, "go_pure")
+    tap.at_least(part_with(run.profile, lambda s: s.stack[-1].startswith("runtime.goexit")), 0.9,
+                 "go_pure: … <- runtime.goexit", lambda: stacks_text(run))
+
+
+def test_go_stripped():
+    """Built without symbols: the frames are known by where the program says they are."""
+    import procs
+    import subprocess
+    import victims
+
+    procs.program("go")
+    directory = procs.temp_dir()
+    victims.build_go(victims.go_packages()["go_pure"], directory + "/go_stripped",
+                     "-ldflags=-s -w")
+    process = procs.spawn([directory + "/go_stripped"], stdout=subprocess.PIPE)
+    victim = type("Stripped", (), {})()
+    victim.output = procs.Lines(process.stdout)
+    victim.output.wait_for("ready ")
+    victim.lines = victim.output.lines
+    run = profiler.profile(process.pid, SECONDS, hz=199)
+    starts = go_code(victim, run)
+    goexit = starts["runtime.goexit"]
+    check_reached(run, "go_pure, stripped", [(goexit, goexit + 32)])
+    worker = starts["main.worker"]
+    part = part_with(run.profile, lambda s: any(
+        worker <= l.address < worker + 256 for l in s.locations[-3:]))
+    tap.at_least(part, 0.9, "go_pure, stripped: main.worker is above runtime.goexit",
+                 lambda: stacks_text(run))
+
+
+def test_cgo():
+    run = run_on(Victim("go_cgo_pprof"))
+    check_reached(run, "go_cgo_pprof")
+    tap.at_least(profiler.shares(run.profile, ["cpuHog"])["cpuHog"], 0.7,
+                 "go_cgo_pprof: cpuHog is where the time goes",
+                 lambda: profiler.top_text(run.profile))
+
+    def from_main(sample):
+        names = [n.split(".abi")[0] for n in sample.stack]
+        return "cpuHog" in names and "runtime.asmcgocall" in names and "main.main" in names
+
+    tap.at_least(part_with(run.profile, from_main), 0.7,
+                 "go_cgo_pprof: cpuHog <- … runtime.asmcgocall <- … main.main",
+                 lambda: stacks_text(run))
+
+
+def check_cgo_thread(name):
+    victim = Victim(name)
+    run = run_on(victim)
+    check_reached(run, name)
+    chain = ["cpuHogThread", "cpuHogDriver"]
+    check_chain(run, chain, 0.9, name)
+    # start_thread and clone3 have names only where libc's debug symbols are
+    part = part_with(run.profile, lambda s: s.stack[:2] == chain and len(s.stack) == 4)
+    tap.at_least(part, 0.9, name + ": … <- start_thread <- clone3", lambda: stacks_text(run))
+    tap.ok("invented" not in profiler_names(run), name + ": nothing is made up")
+    tap.ok("OK" in victim.end(), name + " comes to its end")
+
+
+def profiler_names(run):
+    return {f.name for f in run.profile.functions}
+
+
+def test_cgo_thread():
+    check_cgo_thread("go_cgo_thread")
+
+
+def test_cgo_thread_without_traceback():
+    check_cgo_thread("go_cgo_thread_notraceback")
+
+
+def test_cgo_callbacks():
+    victim = Victim("go_cgo_callback", 4)
+    run = profiler.profile(victim.pid, 3, hz=999)
+    lines = victim.output.read_all()
+    tap.ok("OK" in lines, "go_cgo_callback prints OK, profiled at 999 Hz", repr(lines))
+    part, text = roots.reached(run.profile)
+    tap.diag("go_cgo_callback: %.1f %% of stacks reach the start of their thread\n%s"
+             % (100 * part, text))
+
+
+if __name__ == "__main__":
+    profiler.require()
+    tap.run([
+        test_static,
+        test_stripped_pie,
+        test_without_frame_pointers,
+        test_without_unwind_tables,
+        test_unoptimised,
+        test_cpp,
+        test_rust_names,
+        test_deep_100k,
+        test_deep_many_small,
+        test_deep_2m,
+        test_signal_handlers,
+        test_shares_stacks,
+        test_go,
+        test_go_stripped,
+        test_cgo,
+        test_cgo_thread,
+        test_cgo_thread_without_traceback,
+        test_cgo_callbacks,
+    ])

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real programs as targets: servers on loopback, with a load on them.
+
+Each function gives the pids to profile, ready and busy; everything ends with
+the test function that asked for it. What is missing here is a skip.
+"""
+
+import glob
+import grp
+import os
+import pwd
+import re
+import socket
+import subprocess
+
+import procs
+import tap
+
+
+def _answers(port, process):
+    assert process.poll() is None, "%s ended" % process.args[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.settimeout(1)
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _quiet(argv, **options):
+    return procs.spawn(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+
+
+def _unprivileged():
+    """The user whom servers run as: None when the test is not root itself."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    tap.skip("no user to run a server as")
+    return None
+
+
+def _as(user):
+    if user is None:
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def redis():
+    server = procs.program("redis-server")
+    benchmark = procs.program("redis-benchmark")
+    port = procs.free_port()
+    directory = procs.temp_dir()
+    process = _quiet([server, "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+                      "--appendonly", "no", "--dir", directory])
+    procs.wait_until("redis-server answers", lambda: _answers(port, process))
+    load = _quiet([benchmark, "-p", str(port), "-q", "-l", "-t", "set,get,lpush", "-c", "20",
+                   "-P", "4"])
+    procs.wait_until("redis-server works", lambda: procs.cpu_ns(process.pid) > 300000000)
+    assert load.poll() is None, "redis-benchmark ended"
+    return process.pid
+
+
+_NGINX_CONF = """
+daemon off;
+master_process on;
+worker_processes 1;
+pid %(dir)s/nginx.pid;
+error_log %(dir)s/error.log;
+%(user)s
+events { worker_connections 256; }
+http {
+    access_log off;
+    client_body_temp_path %(dir)s/body;
+    proxy_temp_path %(dir)s/proxy;
+    fastcgi_temp_path %(dir)s/fastcgi;
+    uwsgi_temp_path %(dir)s/uwsgi;
+    scgi_temp_path %(dir)s/scgi;
+    gzip on;
+    gzip_min_length 1;
+    gzip_types text/plain;
+    server {
+        listen 127.0.0.1:%(port)d;
+        root %(dir)s;
+        location / { default_type text/plain; }
+    }
+}
+"""
+
+
+def nginx():
+    """The worker process of an nginx that compresses what it sends."""
+    server = procs.program("nginx", "/usr/sbin/nginx")
+    wrk = procs.program("wrk")
+    directory = procs.temp_dir()
+    os.chmod(directory, 0o755)
+    port = procs.free_port()
+    user = ""
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        user = "user nobody %s;" % grp.getgrgid(nobody.pw_gid).gr_name
+    with open(directory + "/page.txt", "w", encoding="ascii") as f:
+        f.writelines("line %d of a page that is worth compressing\n" % i for i in range(300))
+    with open(directory + "/nginx.conf", "w", encoding="ascii") as f:
+        f.write(_NGINX_CONF % {"dir": directory, "port": port, "user": user})
+    master = _quiet([server, "-p", directory, "-c", directory + "/nginx.conf"])
+    procs.wait_until("nginx answers", lambda: _answers(port, master))
+    worker = procs.wait_until("nginx has a worker", lambda: procs.children(master.pid))[0]
+    _quiet([wrk, "-t", "1", "-c", "10", "-d", "600", "-H", "Accept-Encoding: gzip",
+            "http://127.0.0.1:%d/page.txt" % port])
+    procs.wait_until("nginx works", lambda: procs.cpu_ns(worker) > 300000000)
+    return worker
+
+
+def _postgres_bin():
+    for directory in sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True):
+        if os.path.exists(directory + "/initdb"):
+            return directory
+    initdb = procs.program("initdb")
+    return os.path.dirname(os.path.realpath(initdb))
+
+
+def postgres(clients=2):
+    """The backend processes that pgbench's clients talk to."""
+    programs = _postgres_bin()
+    pgbench = procs.program(programs + "/pgbench", "pgbench")
+    user = _unprivileged()
+    directory = procs.temp_dir(user)
+    data = directory + "/data"
+    port = procs.free_port()
+    env = dict(os.environ, PGUSER="bench", PGDATABASE="postgres", PGHOST=directory,
+               PGPORT=str(port), HOME=directory, LC_ALL="C")
+    options = dict(env=env, cwd=directory, **_as(user))
+    subprocess.run([programs + "/initdb", "-D", data, "-U", "bench", "-A", "trust", "--no-sync",
+                    "--no-instructions"], check=True, stdout=subprocess.DEVNULL, **options)
+    server = _quiet([programs + "/postgres", "-D", data, "-p", str(port), "-k", directory, "-F",
+                     "-c", "listen_addresses=", "-c", "shared_buffers=32MB"], **options)
+    procs.wait_until("postgres answers", lambda: subprocess.run(
+        [programs + "/pg_isready", "-q"], check=False, **options).returncode == 0)
+    subprocess.run([pgbench, "-i", "-q", "-s", "1"], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, **options)
+    _quiet([pgbench, "-n", "-S", "-c", str(clients), "-T", "600"], **options)
+
+    def backends():
+        found = []
+        for pid in procs.children(server.pid):
+            with open("/proc/%d/cmdline" % pid, "rb") as f:
+                title = f.read().replace(b"\0", b" ").decode("utf-8", "replace")
+            if re.search(r"postgres: bench postgres .*(SELECT|idle|BIND|PARSE)", title):
+                found.append(pid)
+        return found if len(found) >= clients else None
+
+    pids = procs.wait_until("pgbench has its backends", backends)[:clients]
+    procs.wait_until("postgres works", lambda: procs.cpu_ns(pids[0]) > 200000000)
+    return pids
+
+
+_PYTHON = """
+import sys
+
+def leaf(n):
+    total = 0
+    for i in range(n):
+        total += i * i % 7
+    return total
+
+def middle(n):
+    return leaf(n) + len(sorted(str(x) for x in range(n // 10)))
+
+def outer():
+    while True:
+        middle(3000)
+
+print("ready", flush=True)
+outer()
+"""
+
+
+def python():
+    interpreter = procs.program("/usr/bin/python3", "python3")
+    process = procs.spawn([interpreter, "-c", _PYTHON], stdout=subprocess.PIPE)
+    procs.Lines(process.stdout).wait_for("ready")
+    return process.pid
+
+
+_NODE = """
+function leaf(n, seed) {
+    let x = seed;
+    for (let i = 0; i < n; i++) x = (x * 1103515245 + 12345 + i) % 2147483648;
+    return x;
+}
+function Basket(n) { this.items = []; for (let i = 0; i < n; i++) this.items.push({k: i}); }
+Basket.prototype.sum = function () {
+    return this.items.map((o) => leaf(20, o.k)).reduce((a, b) => a + b, 0);
+};
+let total = 0;
+console.log('ready');
+function round() {
+    for (let i = 0; i < 200; i++) total += new Basket(100).sum() + leaf(1000, i);
+    setImmediate(round);
+}
+round();
+"""
+
+
+def node(*options):
+    """A script that compiles to machine code as it runs, and makes garbage."""
+    interpreter = procs.program("node", "nodejs")
+    process = procs.spawn([interpreter, *options, "-e", _NODE], stdout=subprocess.PIPE)
+    procs.Lines(process.stdout).wait_for("ready")
+    procs.wait_until("node works", lambda: procs.cpu_ns(process.pid) > 1500000000)
+    return process.pid
