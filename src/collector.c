@@ -460,13 +460,14 @@ void collector_free(struct collector *collector)
 	if (!collector)
 		return;
 	collector_join(collector);
+	/* Unwinders know spaces and modules by address: they go first. */
+	unwinder_free(collector->unwinder);
+	unwinder_free(collector->live_unwinder);
 	for (size_t i = 0; i < collector->nprocesses; i++) {
 		if (collector->processes[i].space)
 			space_free(collector->processes[i].space);
 	}
 	free(collector->processes);
-	unwinder_free(collector->unwinder);
-	unwinder_free(collector->live_unwinder);
 	module_cache_free(collector->modules);
 	array_fini(&collector->threads);
 	array_fini(&collector->tallies);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -296,6 +297,14 @@ static void wait_for_sampler(struct session *session)
 	collector_join(session->collector);
 }
 
+/* 0 when stderr is no terminal. */
+static unsigned terminal_columns(void)
+{
+	struct winsize size;
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 static struct receipt make_receipt(const struct session *session,
                                    const struct report_target *targets)
 {
@@ -313,6 +322,7 @@ static struct receipt make_receipt(const struct session *session,
 	        .targets = targets,
 	        .ntargets = session->targets.n,
 	        .is_command = session->launch.pid != 0,
+	        .columns = terminal_columns(),
 	        .locations_resolved = symbols.resolved,
 	        .locations_unresolved = symbols.unresolved,
 	};
@@ -466,9 +476,10 @@ int session_run(const struct options *options, struct error *err)
 	sampler_free(session.sampler);
 	if (session.queue)
 		queue_close(session.queue);
-	collector_free(session.collector);
+	/* Names and locations point into modules, which the collector holds. */
 	symbolizer_free(session.symbolizer);
 	profile_free(session.profile);
+	collector_free(session.collector);
 	queue_free(session.queue);
 	for (size_t i = 0; i < session.targets.n; i++)
 		target_free(session.targets.v[i]);

@@ -16,11 +16,12 @@
  * Registers carry their DWARF numbers (System V AMD64 psABI, figure 3.36):
  * 0 rax 1 rdx 2 rcx 3 rbx 4 rsi 5 rdi 6 rbp 7 rsp 8-15 r8-r15 16 return address.
  */
-#define ARCH_NREGS    17
-#define ARCH_REG_FP   6
-#define ARCH_REG_SP   7
-#define ARCH_REG_PC   16
-#define ARCH_RED_ZONE 128 /* bytes below SP that a leaf function may use */
+#define ARCH_ELF_MACHINE 62 /* EM_X86_64 */
+#define ARCH_NREGS       17
+#define ARCH_REG_FP      6
+#define ARCH_REG_SP      7
+#define ARCH_REG_PC      16
+#define ARCH_RED_ZONE    128 /* bytes below SP that a leaf function may use */
 #else
 #error "cprof-attach knows x86-64 only so far; see src/target/arch.h"
 #endif
