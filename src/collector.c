@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/hashmap.h"
@@ -24,6 +27,9 @@
 /* How much is copied around an address outside of the window. */
 #define EXTEND_BYTES (16u * 1024)
 
+/* A stopped thread waits this long for the tables that its stack is walked with. */
+#define EXTEND_WAIT_NS 200000
+
 /* Extending a thread's snapshots is given up after so many that stayed cut. */
 #define EXTEND_PATIENCE 8
 
@@ -40,6 +46,7 @@ struct process {
 	uint64_t exec_checked_ns;
 	dev_t exe_dev; /* of the file it executes, to notice an exec */
 	ino_t exe_ino;
+	bool is_go; /* its main binary is: stacks come in pairs */
 };
 
 /* One thread that has been sampled. */
@@ -72,6 +79,7 @@ struct collector {
 	pthread_mutex_t tables;
 	struct unwinder *unwinder;
 	struct unwinder *live_unwinder; /* of collector_extend */
+	_Atomic bool live_waits;        /* a stopped thread waits for the tables */
 	ARRAY(struct sampled_thread) threads;
 	struct hashmap thread_index; /* target and serial -> index */
 	ARRAY(struct tally) tallies;
@@ -107,10 +115,12 @@ struct collector *collector_new(struct target **targets, size_t ntargets,
 static uint32_t mapping_id(struct collector *collector, struct space_map *where)
 {
 	struct profile_mapping mapping;
-	const char *build_id = where->module ? module_build_id(where->module) : "";
+	const char *build_id;
 
 	if (where->profile_id)
 		return where->profile_id;
+	pthread_mutex_lock(&collector->tables);
+	build_id = where->module ? module_build_id(where->module) : "";
 	mapping = (struct profile_mapping){
 	        .start = where->map.start,
 	        .limit = where->map.end,
@@ -121,6 +131,7 @@ static uint32_t mapping_id(struct collector *collector, struct space_map *where)
 	where->profile_id = profile_mapping(collector->profile, &mapping);
 	symbolizer_bind(collector->symbolizer, where->profile_id, where->module,
 	                where->bias);
+	pthread_mutex_unlock(&collector->tables);
 	return where->profile_id;
 }
 
@@ -224,7 +235,11 @@ static uint32_t thread_index(struct collector *collector, const struct snapshot 
 	uint64_t key = thread_key(snap->target, snap->thread_serial), index;
 
 	if (!hashmap_get(&collector->thread_index, key, &index)) {
-		struct sampled_thread thread = {.target = snap->target, .tid = snap->tid};
+		struct sampled_thread thread = {
+		        .target = snap->target,
+		        .tid = snap->tid,
+		        .elsewhere = collector->processes[snap->target].is_go,
+		};
 
 		index = collector->threads.n;
 		array_push(&collector->threads, thread);
@@ -268,10 +283,18 @@ static void give_hint(struct collector *collector, struct sampled_thread *thread
 	while (want < thread->stack_need && want < WINDOW_MAX)
 		want *= 2;
 
-	if (result->end == UNWIND_END_MEMORY)
-		thread->elsewhere = thread->extend_failures++ < EXTEND_PATIENCE;
-	else if (result->end == UNWIND_END_MARKER && snap->nsegments > 1)
+	/* A stack that left the window is walked while its thread stands still, as
+	 * long as that is of use. */
+	if (result->end == UNWIND_END_MARKER && snap->nsegments > 1)
 		thread->extend_failures = 0;
+	else if (result->end != UNWIND_END_MARKER && snap->extended)
+		thread->extend_failures++;
+	if (result->end == UNWIND_END_MEMORY ||
+	    (result->end == UNWIND_END_WINDOW && want == WINDOW_MAX))
+		thread->elsewhere = true;
+	if (thread->extend_failures > EXTEND_PATIENCE &&
+	    !collector->processes[thread->target].is_go)
+		thread->elsewhere = false;
 	sampler_hint(collector->sampler, thread->tid, want, thread->elsewhere);
 }
 
@@ -281,11 +304,14 @@ static void collect(struct collector *collector, const struct snapshot *snap)
 	struct unwind_result result;
 	uint32_t thread;
 
+	/* A mutex knows no order: without this we would mostly get it again. */
+	while (collector->live_waits)
+		sched_yield();
 	pthread_mutex_lock(&collector->tables);
 	result = unwind(collector, process, snap);
+	pthread_mutex_unlock(&collector->tables);
 	thread = thread_index(collector, snap);
 	add_tally(collector, intern_stack(collector, &result), thread, snap->cpu_ns);
-	pthread_mutex_unlock(&collector->tables);
 	collector->stack_ends[result.end]++;
 	give_hint(collector, &collector->threads.v[thread], snap, &result);
 }
@@ -302,6 +328,13 @@ static void *collector_main(void *arg)
 	return NULL;
 }
 
+static bool runs_go(const struct process *process)
+{
+	struct space_map *main_map = space_main(process->space);
+
+	return main_map && main_map->module && module_is_go(main_map->module);
+}
+
 int collector_start(struct collector *collector, struct sampler *sampler, struct error *err)
 {
 	uint64_t now = clock_monotonic_ns();
@@ -315,6 +348,10 @@ int collector_start(struct collector *collector, struct sampler *sampler, struct
 		process->maps_read_ns = process->exec_checked_ns = now;
 		(void)notice_exec(process);
 		enter_main_mapping(collector, process);
+		/* Go's threads have two stacks: their own, and the goroutine's. */
+		process->is_go = runs_go(process);
+		if (process->is_go)
+			sampler_expect_elsewhere(sampler);
 	}
 	r = pthread_create(&collector->thread, NULL, collector_main, collector);
 	if (r != 0)
@@ -364,9 +401,22 @@ void collector_extend(void *ctx, struct snapshot *snap)
 	struct unwind_demand demand = {read_live, &live};
 	struct frame frames[MAX_FRAMES];
 
-	/* A thread that stands still does not wait for a table to be read. */
-	if (pthread_mutex_trylock(&collector->tables) != 0)
+	struct timespec until;
+	int r;
+
+	/* A thread that stands still does not wait for a file to be read. */
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += EXTEND_WAIT_NS;
+	if (until.tv_nsec >= (long)NS_PER_SEC) {
+		until.tv_nsec -= (long)NS_PER_SEC;
+		until.tv_sec++;
+	}
+	collector->live_waits = true;
+	r = pthread_mutex_clocklock(&collector->tables, CLOCK_MONOTONIC, &until);
+	collector->live_waits = false;
+	if (r != 0)
 		return;
+	snap->extended = true;
 	if (process->space)
 		(void)unwinder_run(collector->live_unwinder, process->space, snap, &demand,
 		                   frames, MAX_FRAMES);

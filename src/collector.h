@@ -28,7 +28,7 @@ struct collector *collector_new(struct target **targets, size_t ntargets,
 /*
  * For sampler_options.extend: called in the capture thread with the collector
  * as `ctx` while a thread stands still, to walk its stack and copy what lies
- * outside of the snapshot's window. Does nothing when the tables are in use.
+ * outside of the snapshot's window. Gives up soon when the tables are in use.
  */
 void collector_extend(void *ctx, struct snapshot *snap);
 

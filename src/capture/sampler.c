@@ -91,16 +91,6 @@ static void drain_fd(int fd)
 		;
 }
 
-/* Whether a target's last thread has ended. */
-static bool has_ended(const struct target *target)
-{
-	struct pollfd p = {.fd = target->pid_fd, .events = POLLIN};
-
-	if (target->pid_fd < 0)
-		return !target_alive(target);
-	return poll(&p, 1, 0) > 0;
-}
-
 static bool all_gone(struct sampler *sampler)
 {
 	bool all = true;
@@ -108,7 +98,7 @@ static bool all_gone(struct sampler *sampler)
 	for (size_t i = 0; i < sampler->ntargets; i++) {
 		struct sampler_target *st = &sampler->targets[i];
 
-		if (!st->result.gone && has_ended(st->target))
+		if (!st->result.gone && !target_alive(st->target))
 			st->result.gone = true;
 		all = all && st->result.gone;
 	}
@@ -363,8 +353,15 @@ void sampler_hint(struct sampler *sampler, pid_t tid, size_t stack_len, bool els
 	atomic_store(&hint->stack_len, len);
 	atomic_store(&hint->elsewhere, elsewhere);
 	atomic_store(&hint->tid, tid);
+	if (elsewhere)
+		sampler_expect_elsewhere(sampler);
 	if (len > atomic_load(&sampler->widest))
 		atomic_store(&sampler->widest, len);
+}
+
+void sampler_expect_elsewhere(struct sampler *sampler)
+{
+	atomic_store(&sampler->any_elsewhere, true);
 }
 
 const struct sampler_unsampled *sampler_unsampled(const struct sampler *sampler, size_t *n)

@@ -110,6 +110,9 @@ const struct sampler_stats *sampler_stats(const struct sampler *sampler);
  */
 void sampler_hint(struct sampler *sampler, pid_t tid, size_t stack_len, bool elsewhere);
 
+/* The same for every thread that is not known yet: its stack may be elsewhere. */
+void sampler_expect_elsewhere(struct sampler *sampler);
+
 /* After sampler_join. */
 const struct sampler_unsampled *sampler_unsampled(const struct sampler *sampler, size_t *n);
 const struct sampler_target_result *sampler_result(const struct sampler *sampler,

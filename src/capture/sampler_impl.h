@@ -47,7 +47,8 @@ struct sampler {
 	struct sampler_stats stats;
 	ARRAY(struct sampler_unsampled) unsampled;
 	struct sampler_hint hints[SAMPLER_NHINTS];
-	_Atomic uint32_t widest; /* window that any thread has needed */
+	_Atomic uint32_t widest;    /* window that any thread has needed */
+	_Atomic bool any_elsewhere; /* some thread's stack leaves its window */
 	size_t nstops_open;
 	uint64_t period_ns;
 	uint64_t due_ns; /* of the next tick */

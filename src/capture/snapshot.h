@@ -39,6 +39,7 @@ struct snapshot {
 	 */
 	struct snapshot_segment segment[SNAPSHOT_MAX_SEGMENTS];
 	size_t nsegments;
+	bool extended;  /* further segments were looked for */
 	uint8_t *bytes; /* SNAPSHOT_MAX_BYTES of room; owned by the queue */
 	size_t nbytes;  /* used */
 };

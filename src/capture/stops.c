@@ -87,11 +87,13 @@ static size_t window_of(struct sampler *sampler, pid_t tid, bool *elsewhere)
 	struct sampler_hint *hint = &sampler->hints[(unsigned)tid % SAMPLER_NHINTS];
 	size_t len = atomic_load(&hint->stack_len);
 
-	*elsewhere = atomic_load(&hint->elsewhere);
+	if (len > 0 && atomic_load(&hint->tid) == tid) {
+		*elsewhere = atomic_load(&hint->elsewhere);
+		return len;
+	}
 	/* A thread not seen before starts with what its siblings needed. */
-	if (len == 0 || atomic_load(&hint->tid) != tid)
-		len = atomic_load(&sampler->widest);
-	return len;
+	*elsewhere = atomic_load(&sampler->any_elsewhere);
+	return atomic_load(&sampler->widest);
 }
 
 static void copy_stack(const struct target *target, struct snapshot *snap, size_t window)

@@ -48,7 +48,7 @@ const char svg_script[] =
 "}\n"
 "function covered(hits) {\n"
 "  var end = -1, sum = 0;\n"
-"  hits.sort(function (a, b) { return a.x - b.x || b.w - a.w; });\n"
+"  hits.sort(function (a, b) { return a.x - b.x; });\n"
 "  hits.forEach(function (f) {\n"
 "    var from = Math.max(f.x, end), to = f.x + f.w;\n"
 "    if (to > from) { sum += to - from; end = to; }\n"

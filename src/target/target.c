@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "target/target.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -63,22 +64,61 @@ void target_refresh(struct target *target)
 		memcpy(target->comm, comm, sizeof comm);
 }
 
-/* A number that /proc shows may still be a thread's: /proc/TID exists, unlisted. */
-static int check_leader(const struct target *target, struct error *err)
+static int read_status(int proc_fd, struct procfs_status *status)
 {
 	char text[4096];
-	struct procfs_status status;
-	ssize_t n = procfs_read_fixed(target->proc_fd, "status", text, sizeof text);
+	ssize_t n = procfs_read_fixed(proc_fd, "status", text, sizeof text);
 
-	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
-		return error_set(err, EXIT_CODE_NO_PROCESS,
-		                 "there is no process %d: it has just ended", target->pid);
-	if (status.tgid != target->pid)
-		return error_set(err, EXIT_CODE_NO_PROCESS,
-		                 "%d is a thread of process %d, not a process: use -p %d, "
-		                 "or -t %d for this thread alone",
-		                 target->pid, status.tgid, status.tgid, target->pid);
-	return 0;
+	return n < 0 ? (int)n : procfs_parse_status(text, (size_t)n, status);
+}
+
+/* A number that /proc shows may still be a thread's: /proc/TID exists, unlisted. */
+static int check_leader(const struct target *target, const struct procfs_status *status,
+                        struct error *err)
+{
+	if (status->tgid == target->pid)
+		return 0;
+	return error_set(
+	        err, EXIT_CODE_NO_PROCESS,
+	        "%d is a thread of process %d, not a process: use -p %d, or -t %d for "
+	        "this thread alone",
+	        target->pid, status->tgid, status->tgid, target->pid);
+}
+
+static bool has_ended(char state)
+{
+	return state == 'Z' || state == 'X';
+}
+
+/* A thread of the process that has not ended; 0 if there is none. */
+static pid_t find_live_thread(const struct target *target)
+{
+	int fd = openat(target->task_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	pid_t found = 0;
+
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+	while (!found && (entry = readdir(dir))) {
+		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+		struct procfs_stat stat;
+		char path[64], text[1024];
+		ssize_t n;
+
+		if (tid <= 0)
+			continue;
+		snprintf(path, sizeof path, "%d/stat", tid);
+		n = procfs_read_fixed(target->task_fd, path, text, sizeof text);
+		if (n >= 0 && procfs_parse_stat(text, (size_t)n, &stat) == 0 &&
+		    !has_ended(stat.state))
+			found = tid;
+	}
+	closedir(dir);
+	return found;
 }
 
 static int open_proc(pid_t pid, struct error *err)
@@ -106,11 +146,29 @@ static int open_proc(pid_t pid, struct error *err)
 	return error_set(err, EXIT_CODE_NO_PROCESS, "there is no process %d", pid);
 }
 
+/* For a process whose first thread has ended. */
+static void read_by_live_thread(struct target *target)
+{
+	pid_t tid = find_live_thread(target);
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d", tid);
+	fd = tid ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return;
+	close(target->proc_fd);
+	target->proc_fd = fd;
+	atomic_store(target->memory_tid, tid);
+}
+
 struct target *target_open(pid_t pid, struct error *err)
 {
 	struct target *target = xcalloc(1, sizeof *target);
+	struct procfs_status status;
 
 	target->pid = pid;
+	target->memory_tid = xcalloc(1, sizeof *target->memory_tid);
 	target->task_fd = target->pid_fd = -1;
 	target->proc_fd = open_proc(pid, err);
 	if (target->proc_fd < 0)
@@ -122,8 +180,16 @@ struct target *target_open(pid_t pid, struct error *err)
 		          "there is no process %d: it has just ended", pid);
 		goto fail;
 	}
-	if (check_leader(target, err) < 0)
+	if (read_status(target->proc_fd, &status) < 0) {
+		error_set(err, EXIT_CODE_NO_PROCESS,
+		          "there is no process %d: it has just ended", pid);
 		goto fail;
+	}
+	if (check_leader(target, &status, err) < 0)
+		goto fail;
+	atomic_store(target->memory_tid, pid);
+	if (has_ended(status.state))
+		read_by_live_thread(target);
 	target->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	target->have_cpu_clock = clock_getcpuclockid(pid, &target->cpu_clock) == 0;
 	target_refresh(target);
@@ -145,22 +211,17 @@ void target_free(struct target *target)
 		close(target->proc_fd);
 	free(target->exe);
 	free(target->cmdline);
+	free((void *)(uintptr_t)target->memory_tid);
 	free(target);
 }
 
 bool target_alive(const struct target *target)
 {
-	char text[1024];
-	struct procfs_stat stat;
-	struct stat task;
-	ssize_t n = procfs_read_fixed(target->proc_fd, "stat", text, sizeof text);
+	struct pollfd p = {.fd = target->pid_fd, .events = POLLIN};
 
-	if (n < 0 || procfs_parse_stat(text, (size_t)n, &stat) < 0)
-		return false;
-	if (stat.state != 'Z' && stat.state != 'X')
-		return true;
-	/* A first thread that ended stays a zombie while others live: 2 + threads. */
-	return fstat(target->task_fd, &task) == 0 && task.st_nlink > 3;
+	if (target->pid_fd >= 0)
+		return poll(&p, 1, 0) == 0;
+	return find_live_thread(target) != 0;
 }
 
 int target_cpu_ns(const struct target *target, uint64_t *ns)
@@ -190,12 +251,12 @@ static ssize_t read_proc_mem(const struct target *target, uint64_t addr, void *b
 	return n < 0 ? -saved : n;
 }
 
-ssize_t target_read_memory(const struct target *target, uint64_t addr, void *buf,
-                           size_t len)
+static ssize_t read_by(const struct target *target, pid_t tid, uint64_t addr, void *buf,
+                       size_t len)
 {
 	struct iovec local = {buf, len};
 	struct iovec remote = {(void *)(uintptr_t)addr, len};
-	ssize_t n = process_vm_readv(target->pid, &local, 1, &remote, 1, 0);
+	ssize_t n = process_vm_readv(tid, &local, 1, &remote, 1, 0);
 
 	if (n >= 0)
 		return n;
@@ -203,4 +264,19 @@ ssize_t target_read_memory(const struct target *target, uint64_t addr, void *buf
 	if (errno == ENOSYS || errno == EPERM)
 		return read_proc_mem(target, addr, buf, len);
 	return -errno;
+}
+
+ssize_t target_read_memory(const struct target *target, uint64_t addr, void *buf,
+                           size_t len)
+{
+	pid_t tid = atomic_load(target->memory_tid);
+	ssize_t n = read_by(target, tid, addr, buf, len);
+
+	if (n != -ESRCH)
+		return n;
+	tid = find_live_thread(target);
+	if (tid == 0)
+		return -ESRCH;
+	atomic_store(target->memory_tid, tid);
+	return read_by(target, tid, addr, buf, len);
 }

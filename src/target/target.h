@@ -3,10 +3,16 @@
  * One process that is looked at. Everything is read relative to a directory
  * descriptor of /proc/PID that is opened once: when the process ends and its
  * number is given to another, reads fail instead of reading the wrong process.
+ *
+ * A process whose first thread has ended while others live shows nothing under
+ * its own number, neither maps nor memory. It is then read by the number of a
+ * thread that lives; /proc has a directory for each, though it lists only the
+ * first ones.
  */
 #ifndef CPROF_TARGET_TARGET_H
 #define CPROF_TARGET_TARGET_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,12 +23,13 @@
 
 struct target {
 	pid_t pid;   /* as seen from here */
-	int proc_fd; /* /proc/PID */
+	int proc_fd; /* /proc/PID, or that of a living thread */
 	int task_fd; /* /proc/PID/task */
 	int pid_fd;  /* readable when the last thread has ended; -1 before Linux 5.3 */
 	char comm[PROCFS_COMM_LEN];
 	char *exe;     /* the link's text at opening, " (deleted)" taken off; or "" */
 	char *cmdline; /* arguments joined with spaces, printable; or "" */
+	_Atomic pid_t *memory_tid; /* whose memory is read; found anew when it ends */
 	clockid_t cpu_clock;
 	bool have_cpu_clock;
 };

@@ -14,9 +14,11 @@ _CLONES = (b"\xb8\xb3\x01\x00\x00\x0f\x05", b"\xb8\x38\x00\x00\x00\x0f\x05")
 _AFTER_CLONE = 128  # how far the first code of the thread may reach
 _AFTER_ENTRY = 64
 
+# mcall and morestack are where Go's own tracebacks of a system stack end: what
+# lies below them there is left over from earlier
 _GO_STARTS = (
     "runtime.goexit", "runtime.mstart", "runtime.rt0_go", "_rt0_amd64", "runtime.clone",
-    "runtime.mstart0", "runtime.mstart1",
+    "runtime.mstart0", "runtime.mstart1", "runtime.mcall", "runtime.morestack",
 )
 
 _files = {}
