@@ -2,6 +2,7 @@
 #include "collector.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -131,6 +132,10 @@ static uint32_t mapping_id(struct collector *collector, struct space_map *where)
 	where->profile_id = profile_mapping(collector->profile, &mapping);
 	symbolizer_bind(collector->symbolizer, where->profile_id, where->module,
 	                where->bias);
+	log_verbose("code at 0x%" PRIx64 "-0x%" PRIx64 ": %s%s%s%s", where->map.start,
+	            where->map.end, where->map.path[0] ? where->map.path : "no file",
+	            build_id[0] ? ", build id " : "", build_id,
+	            where->module ? "" : ", not readable as an ELF file");
 	pthread_mutex_unlock(&collector->tables);
 	return where->profile_id;
 }
@@ -493,9 +498,36 @@ static void take_last_names(struct collector *collector)
 	}
 }
 
+/* For --verbose. Not said while sampling: a terminal may hold up who writes. */
+static void tell_threads(const struct collector *collector)
+{
+	struct {
+		int64_t count, cpu_ns;
+	} *sums = xcalloc(collector->threads.n, sizeof *sums);
+
+	for (size_t i = 0; i < collector->tallies.n; i++) {
+		const struct tally *tally = &collector->tallies.v[i];
+
+		sums[tally->thread].count += tally->count;
+		sums[tally->thread].cpu_ns += tally->cpu_ns;
+	}
+	for (size_t i = 0; i < collector->threads.n; i++) {
+		const struct sampled_thread *thread = &collector->threads.v[i];
+
+		log_verbose("thread %d (%s) of process %d: %" PRId64
+		            " samples, %.3f s of CPU time",
+		            thread->tid, thread->comm,
+		            collector->processes[thread->target].target->pid, sums[i].count,
+		            (double)sums[i].cpu_ns / 1e9);
+	}
+	free(sums);
+}
+
 void collector_finish(struct collector *collector)
 {
 	take_last_names(collector);
+	if (log_level() >= LOG_LEVEL_VERBOSE)
+		tell_threads(collector);
 	finish_tallies(collector);
 	finish_unsampled(collector);
 }
