@@ -301,8 +301,8 @@ static void tell_target(struct text *text, const struct report_target *target)
 	if (result->cpu_ns > result->sampled_ns)
 		add(text, ", %s [not sampled]",
 		    duration(used, result->cpu_ns - result->sampled_ns));
-	if (result->have_status) {
-		report_command_status(status, sizeof status, result->wait_status);
+	if (target->have_status) {
+		report_command_status(status, sizeof status, target->wait_status);
 		add(text, "; %s", status);
 	} else if (result->gone) {
 		add(text, "; ended during the run");

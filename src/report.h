@@ -19,6 +19,8 @@ struct report_target {
 	pid_t pid;
 	const char *comm;
 	struct sampler_target_result result;
+	bool have_status; /* it was a command of ours and has ended: */
+	int wait_status;
 };
 
 struct receipt {

@@ -4,8 +4,8 @@
  * touched; a program to be started is forked first of all, because it inherits
  * this process's signal mask and limits as they are then.
  *
- * Three threads work while it lasts: this one shows progress and hears signals,
- * the sampler's stops threads of the target, the collector's unwinds.
+ * While it lasts, this thread shows progress and hears signals, the sampler's
+ * process stops threads of the target, and the collector's thread unwinds.
  */
 #include "session.h"
 
@@ -19,7 +19,6 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -38,6 +37,9 @@
 
 #define QUEUE_CAPACITY 256
 #define PROGRESS_MS    200
+
+/* How long a command that has ended may take to tell its status. */
+#define LAST_STATUS_MS 200
 
 struct session {
 	const struct options *options;
@@ -136,21 +138,20 @@ static void raise_descriptor_limit(void)
 	}
 }
 
-/* Signals are read from a descriptor: those that end the run, here; SIGCHLD, by
- * the sampler. */
+/* Signals are read from a descriptor: those that end the run, and SIGCHLD for the
+ * sampler. */
 static int block_signals(struct session *session, struct error *err)
 {
-	sigset_t set, ending;
+	sigset_t set;
 
-	sigemptyset(&ending);
-	sigaddset(&ending, SIGINT);
-	sigaddset(&ending, SIGTERM);
-	sigaddset(&ending, SIGHUP);
-	set = ending;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	session->signal_fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
+	session->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (session->signal_fd < 0)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot receive signals: %s",
 		                 strerror(errno));
@@ -218,7 +219,6 @@ static int prepare_capture(struct session *session, struct error *err)
 	        .cpu_source = choose_cpu_source(session),
 	        .only_tids = session->tids.v,
 	        .nonly_tids = session->tids.n,
-	        .command = session->launch.pid,
 	        .extend = collector_extend,
 	};
 
@@ -258,15 +258,19 @@ static void show_progress(const struct session *session)
 	log_progress("%s", line);
 }
 
-/* Whether a signal has come that ends the run; forgets it. */
-static bool take_signal(const struct session *session)
+/* Takes what signals have come. Whether one of them ends the run. */
+static bool take_signals(const struct session *session)
 {
 	struct signalfd_siginfo info;
-	bool any = false;
+	bool ends = false;
 
-	while (read(session->signal_fd, &info, sizeof info) > 0)
-		any = true;
-	return any;
+	while (read(session->signal_fd, &info, sizeof info) > 0) {
+		if (info.ssi_signo == SIGCHLD)
+			sampler_tend(session->sampler);
+		else
+			ends = true;
+	}
+	return ends;
 }
 
 /* Until the sampler is done. The first signal ends the sampling, the next us. */
@@ -281,17 +285,23 @@ static void wait_for_sampler(struct session *session)
 		show_progress(session);
 		if (poll(fds, 2, PROGRESS_MS) < 0 && errno != EINTR)
 			break;
-		if (take_signal(session)) {
+		if (take_signals(session) && !session->interrupted) {
 			session->interrupted = true;
-			fds[1].fd = -1;
 			sampler_stop(session->sampler);
 			let_signals_kill();
 		}
 	}
 	log_progress_end();
 	sampler_join(session->sampler);
+	if (sampler_wait_status(session->sampler) != 0) {
+		char how[128];
+
+		report_command_status(how, sizeof how,
+		                      sampler_wait_status(session->sampler));
+		log_error("the sampling %s: what came before is written", how);
+	}
 	if (!session->interrupted) {
-		session->interrupted = take_signal(session);
+		session->interrupted = take_signals(session);
 		let_signals_kill();
 	}
 	collector_join(session->collector);
@@ -370,12 +380,17 @@ static int finish(struct session *session, struct error *err)
 
 	if (r < 0)
 		goto out;
+	/* A zombie until now, so that its CPU clock could be read to its end. */
+	if (session->launch.pid && sampler_result(session->sampler, 0)->gone)
+		(void)launch_reap(&session->launch, LAST_STATUS_MS);
 	for (size_t i = 0; i < session->targets.n; i++) {
 		target_refresh(session->targets.v[i]);
 		targets[i] = (struct report_target){
 		        .pid = session->targets.v[i]->pid,
 		        .comm = session->targets.v[i]->comm,
 		        .result = *sampler_result(session->sampler, i),
+		        .have_status = session->launch.ended,
+		        .wait_status = session->launch.wait_status,
 		};
 	}
 	session->profile->duration_ns = (int64_t)(stats->end_ns - stats->start_ns);
@@ -400,45 +415,27 @@ static void stop_waiting(int sig)
 	(void)sig;
 }
 
-/* Takes the command's status, waiting `ms` milliseconds at most; -1: for ever,
- * or until a signal comes. */
-static bool reap_command(pid_t pid, int ms, int *status)
-{
-	for (;;) {
-		pid_t r = waitpid(pid, status, ms < 0 ? 0 : WNOHANG);
-
-		if (r == pid)
-			return true;
-		if (r < 0 || ms <= 0)
-			return false;
-		usleep(10 * 1000);
-		ms = ms > 10 ? ms - 10 : 0;
-	}
-}
-
 /* A command that runs longer than it was to be profiled: its status is owed. */
-static void wait_for_command(const struct session *session)
+static void wait_for_command(struct session *session)
 {
-	const char *name = session->options->command ? session->options->command[0] : NULL;
+	struct launch *launch = &session->launch;
 	struct sigaction action = {.sa_handler = stop_waiting};
 	char line[128];
-	int status;
 
-	if (!name || sampler_result(session->sampler, 0)->have_status)
+	if (!launch->pid || launch->ended)
 		return;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	if (!reap_command(session->launch.pid, 100, &status)) {
+	if (!launch_reap(launch, LAST_STATUS_MS)) {
 		log_info("%s is still running: waiting for its end (Ctrl-C ends the "
 		         "waiting)",
-		         name);
+		         session->options->command[0]);
 		/* The Ctrl-C that ends our waiting has mostly ended the command too. */
-		if (!reap_command(session->launch.pid, -1, &status) &&
-		    !reap_command(session->launch.pid, 200, &status))
+		if (!launch_reap(launch, -1) && !launch_reap(launch, LAST_STATUS_MS))
 			return;
 	}
-	report_command_status(line, sizeof line, status);
-	log_info("%s %s", name, line);
+	report_command_status(line, sizeof line, launch->wait_status);
+	log_info("%s %s", session->options->command[0], line);
 }
 
 static int run(struct session *session, struct error *err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The capture thread's life: ticks at jittered times, reports of stops as they
- * come, and at the end the accounts. The thread waits in one place, poll, and
+ * The capture process's life: ticks at jittered times, reports of stops as they
+ * come, and at the end the accounts. It waits in one place, poll, and
  * never for one thread of the target.
  *
  * Its end is also the last safety: the kernel releases whatever a tracer that
@@ -10,6 +10,7 @@
 #include "capture/sampler.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -64,6 +65,16 @@ static void arm_timer(struct sampler *sampler)
 	(void)timerfd_settime(sampler->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
+/* Whether the profiler is stopped, by Ctrl-Z or a SIGSTOP. */
+static bool is_profiler_stopped(const struct sampler *sampler)
+{
+	struct procfs_stat stat;
+	char text[1024];
+	ssize_t n = pread(sampler->profiler_fd, text, sizeof text, 0);
+
+	return n > 0 && procfs_parse_stat(text, (size_t)n, &stat) == 0 && stat.state == 'T';
+}
+
 static void handle_timer(struct sampler *sampler)
 {
 	uint64_t expirations, now;
@@ -71,9 +82,14 @@ static void handle_timer(struct sampler *sampler)
 	if (read(sampler->timer_fd, &expirations, sizeof expirations) < 0)
 		return;
 	now = clock_monotonic_ns();
-	if (now > sampler->due_ns + sampler->period_ns / LATE_PART)
-		sampler->stats.late_ticks++;
-	sampler_tick(sampler, now);
+	if (is_profiler_stopped(sampler)) {
+		/* Who stops us wants to be rid of us for now. */
+		sampler->stats.missed_ticks++;
+	} else {
+		if (now > sampler->due_ns + sampler->period_ns / LATE_PART)
+			sampler->stats.late_ticks++;
+		sampler_tick(sampler, now);
+	}
 	now = clock_monotonic_ns();
 	sampler->due_ns += next_interval(sampler);
 	while (sampler->due_ns < now) {
@@ -229,7 +245,8 @@ static void close_account(struct sampler *sampler, size_t index)
 	st->result.cpu_ns = total;
 }
 
-static void *capture_main(void *arg)
+/* In the process apart. */
+static void capture_main(void *arg)
 {
 	struct sampler *sampler = arg;
 
@@ -238,16 +255,23 @@ static void *capture_main(void *arg)
 	if (tracer_init() == 0) {
 		run(sampler);
 		take_last_stops(sampler);
-		tracer_fini();
 	}
 	(void)all_gone(sampler);
 	for (size_t i = 0; i < sampler->ntargets; i++)
 		close_account(sampler, i);
 	sampler->stats.end_ns = clock_monotonic_ns();
+}
+
+/* In a thread of the profiler, also when the process apart came to a bad end. */
+static void capture_ended(void *arg)
+{
+	struct sampler *sampler = arg;
+
+	if (sampler->stats.end_ns == 0)
+		sampler->stats.end_ns = clock_monotonic_ns();
 	queue_close(sampler->queue);
 	atomic_store(&sampler->stats.done, true);
 	(void)eventfd_write(sampler->done_fd, 1);
-	return NULL;
 }
 
 static int open_fds(struct sampler *sampler, struct error *err)
@@ -260,6 +284,7 @@ static int open_fds(struct sampler *sampler, struct error *err)
 	sampler->child_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	sampler->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sampler->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	sampler->profiler_fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 	if (sampler->timer_fd < 0 || sampler->child_fd < 0 || sampler->stop_fd < 0 ||
 	    sampler->done_fd < 0)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot set up the sampler: %s",
@@ -302,6 +327,7 @@ struct sampler *sampler_new(const struct sampler_options *options,
 		(void)sampler_scan(sampler, i, now, true);
 	}
 	sampler->timer_fd = sampler->child_fd = sampler->stop_fd = sampler->done_fd = -1;
+	sampler->profiler_fd = -1;
 	if (open_fds(sampler, err) < 0) {
 		sampler_free(sampler);
 		return NULL;
@@ -314,10 +340,10 @@ int sampler_start(struct sampler *sampler, struct error *err)
 	int r;
 
 	sampler->stats.start_ns = clock_monotonic_ns();
-	r = pthread_create(&sampler->thread, NULL, capture_main, sampler);
-	if (r != 0)
+	r = apart_start(&sampler->apart, capture_main, capture_ended, sampler);
+	if (r < 0)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot start a thread: %s",
-		                 strerror(r));
+		                 strerror(-r));
 	sampler->started = true;
 	return 0;
 }
@@ -325,6 +351,16 @@ int sampler_start(struct sampler *sampler, struct error *err)
 void sampler_stop(struct sampler *sampler)
 {
 	(void)eventfd_write(sampler->stop_fd, 1);
+}
+
+void sampler_tend(struct sampler *sampler)
+{
+	apart_tend(&sampler->apart);
+}
+
+int sampler_wait_status(const struct sampler *sampler)
+{
+	return sampler->apart.wait_status;
 }
 
 int sampler_done_fd(const struct sampler *sampler)
@@ -335,7 +371,7 @@ int sampler_done_fd(const struct sampler *sampler)
 void sampler_join(struct sampler *sampler)
 {
 	if (sampler->started)
-		pthread_join(sampler->thread, NULL);
+		apart_join(&sampler->apart);
 	sampler->started = false;
 }
 
@@ -399,5 +435,6 @@ void sampler_free(struct sampler *sampler)
 	close_fd(sampler->child_fd);
 	close_fd(sampler->stop_fd);
 	close_fd(sampler->done_fd);
+	close_fd(sampler->profiler_fd);
 	free(sampler);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * When and how threads are sampled: ticks, who is due, stops, weights. Runs in
- * a thread of its own, which is the tracer of every stop; hands snapshots to a
+ * a process of its own (apart.h), which is the tracer of every stop; hands
+ * snapshots to a
  * queue and keeps count of all that it did and could not do.
  */
 #ifndef CPROF_CAPTURE_SAMPLER_H
@@ -28,14 +29,14 @@ struct sampler_options {
 	size_t nonly_tids;
 	pid_t command; /* our child among the targets, or 0 */
 	/*
-	 * Called in the capture thread while a thread is stopped whose last stack
+	 * Called in the capture process while a thread is stopped whose last stack
 	 * left its window, to copy more of its memory into the snapshot. NULL: never.
 	 */
 	void (*extend)(void *ctx, struct snapshot *snap);
 	void *extend_ctx;
 };
 
-/* Counters. Written by the capture thread alone; the atomics may be read while
+/* Counters. Written by the capture process alone; the atomics may be read while
  * it runs, the rest after sampler_join. */
 struct sampler_stats {
 	_Atomic uint64_t samples;   /* snapshots handed over */
@@ -74,8 +75,6 @@ struct sampler_target_result {
 	bool have_cpu_clock;
 	uint64_t cpu_ns;     /* by the process's CPU clock, over the run */
 	uint64_t sampled_ns; /* what the samples weigh */
-	bool have_status;    /* it was our child and has ended: */
-	int wait_status;
 };
 
 struct sampler;
@@ -88,16 +87,22 @@ struct sampler *sampler_new(const struct sampler_options *options,
                             struct target *const *targets, size_t ntargets,
                             struct queue *queue, struct error *err);
 
-/* Starts the capture thread. SIGCHLD must be blocked in every thread. */
+/* Starts the capture process. SIGCHLD must be blocked in every thread. */
 int sampler_start(struct sampler *sampler, struct error *err);
 
 /* Asks it to end early; callable from any thread and from a signal handler. */
 void sampler_stop(struct sampler *sampler);
 
+/* To be called when SIGCHLD comes: see apart.h. */
+void sampler_tend(struct sampler *sampler);
+
+/* How the capture process ended, as waitpid gives it; after sampler_join. */
+int sampler_wait_status(const struct sampler *sampler);
+
 /* Readable (poll) when the run is over. */
 int sampler_done_fd(const struct sampler *sampler);
 
-/* Waits for the thread's end: from then on nothing is traced. The queue is
+/* Waits for the process's end: from then on nothing is traced. The queue is
  * closed before. */
 void sampler_join(struct sampler *sampler);
 

@@ -2,14 +2,14 @@
 /*
  * What the parts of the sampler share: sampler.c (life and accounts), tick.c
  * (who is due) and stops.c (asking threads to stop, and what comes of it). All
- * of it is touched by the capture thread alone, but for what is atomic.
+ * of it is touched by the capture process alone, but for what is atomic.
  */
 #ifndef CPROF_CAPTURE_SAMPLER_IMPL_H
 #define CPROF_CAPTURE_SAMPLER_IMPL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
+#include "capture/apart.h"
 #include "capture/sampler.h"
 #include "capture/threads.h"
 #include "target/tracer.h"
@@ -54,7 +54,8 @@ struct sampler {
 	uint64_t due_ns; /* of the next tick */
 	uint64_t random;
 	int timer_fd, child_fd, stop_fd, done_fd;
-	pthread_t thread;
+	struct apart apart; /* the process that all of this runs in */
+	int profiler_fd;    /* /proc/PID/stat of ours: are we stopped? */
 	bool started;
 };
 

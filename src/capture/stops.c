@@ -204,18 +204,11 @@ static void handle_stopped(struct sampler *sampler, struct thread *thread,
 		             snap ? &stats->missed_unreadable : &stats->missed_queue_full);
 }
 
-/* A tracee or our own child is gone. */
+/* A tracee is gone. */
 static void handle_ended(struct sampler *sampler, const struct tracer_stop *stop)
 {
 	struct thread *thread = find_thread(sampler, stop->tid);
 
-	if (stop->tid == sampler->options.command && stop->tid > 0) {
-		struct sampler_target_result *result = &sampler->targets[0].result;
-
-		result->gone = true;
-		result->have_status = true;
-		result->wait_status = stop->wait_status;
-	}
 	if (!thread)
 		return;
 	sampler->targets[thread->target].rescan = true;

@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* What a shell's status is for a command that cannot be run. */
 #define CANNOT_RUN 126
+
+#define REAP_STEP_MS 10
 
 static void close_fd(int *fd)
 {
@@ -30,6 +33,8 @@ run_child(char *const argv[], int go_fd, int result_fd)
 	while (n < 0 && errno == EINTR);
 	if (n != 1) /* our parent gave up */
 		_exit(CANNOT_RUN);
+	/* Where Yama lets only ancestors trace: our tracer is a child of our parent. */
+	(void)prctl(PR_SET_PTRACER, getppid());
 	execvp(argv[0], argv);
 	failure = errno;
 	(void)!write(result_fd, &failure, sizeof failure);
@@ -94,6 +99,22 @@ int launch_go(struct launch *launch, const char *program, struct error *err)
 		;
 	return error_set(err, EXIT_CODE_FAILURE, "cannot run %s: %s", program,
 	                 strerror(failure));
+}
+
+bool launch_reap(struct launch *launch, int ms)
+{
+	while (!launch->ended) {
+		pid_t r = waitpid(launch->pid, &launch->wait_status, ms < 0 ? 0 : WNOHANG);
+
+		launch->ended = r == launch->pid;
+		if (r < 0 || ms == 0)
+			break;
+		if (r == 0)
+			usleep(REAP_STEP_MS * 1000);
+		if (ms > 0)
+			ms = ms > REAP_STEP_MS ? ms - REAP_STEP_MS : 0;
+	}
+	return launch->ended;
 }
 
 void launch_abandon(struct launch *launch)

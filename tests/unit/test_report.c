@@ -239,11 +239,11 @@ static void test_ends(void **state)
 
 	result->gone = true;
 	says(f, "; ended during the run\n");
-	result->have_status = true;
+	f->target[0].have_status = true;
 	f->receipt.is_command = true;
-	result->wait_status = 3 << 8;
+	f->target[0].wait_status = 3 << 8;
 	says(f, "; exited with status 3\n");
-	result->wait_status = SIGKILL;
+	f->target[0].wait_status = SIGKILL;
 	says(f, "; was ended by signal 9 (SIGKILL)\n");
 }
 

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Why the tracer is no mere thread.
+ *
+ * A thread of the target that has been asked to stop stands still until its
+ * tracer lets it go. Ctrl-Z or a SIGSTOP stops all threads of a process at
+ * once, the tracer too, in the middle of whatever it does; SIGSTOP cannot be
+ * caught. The target would stand still for as long as the profiler does.
+ *
+ * So the tracer is a process of its own, in a process group of its own: the
+ * terminal's signals do not reach it, and a SIGSTOP sent to the profiler stops
+ * the profiler alone. If somebody stops the tracer itself, we are its parent,
+ * hear of it, and let it go on (apart_tend). If we die, it is killed, and the
+ * kernel releases whatever it held.
+ *
+ * It shares our memory, so that nothing else changes: the queue, the locks and
+ * what they guard are used as between threads. A process made by clone(2) with
+ * CLONE_VM alone would also share the thread-local storage of whoever made it,
+ * errno and the allocator's caches among it, with both running. With
+ * CLONE_VFORK its maker sleeps until it ends. The maker is a thread that has
+ * nothing else to do, and lends it its stack and its thread-local storage.
+ */
+#include "capture/apart.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STACK_BYTES (512 * 1024)
+
+/* Not ours: "pkill -STOP cprof-attach" is meant for the profiler. */
+#define NAME "cprof-tracer"
+
+static int process_main(void *arg)
+{
+	struct apart *apart = arg;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != apart->parent) /* it died before we asked */
+		return 1;
+	(void)setpgid(0, 0);
+	prctl(PR_SET_NAME, NAME);
+	apart->run(apart->arg);
+	return 0;
+}
+
+static void *thread_main(void *arg)
+{
+	struct apart *apart = arg;
+	_Alignas(16) char stack[STACK_BYTES];
+	sigset_t all;
+	pid_t pid;
+
+	/* It inherits this, and hears no signal but those nobody can block. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	pid = clone(process_main, stack + sizeof stack,
+	            CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_FS | CLONE_PARENT_SETTID |
+	                    SIGCHLD,
+	            apart, &apart->pid);
+	if (pid < 0)
+		apart->wait_status = W_EXITCODE(1, 0);
+	else
+		while (waitpid(pid, &apart->wait_status, 0) < 0 && errno == EINTR)
+			;
+	apart->pid = 0;
+	apart->ended(apart->arg);
+	return NULL;
+}
+
+int apart_start(struct apart *apart, void (*run)(void *), void (*ended)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	int r;
+
+	apart->run = run;
+	apart->ended = ended;
+	apart->arg = arg;
+	apart->parent = getpid();
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES + 256 * 1024);
+	r = pthread_create(&apart->thread, &attr, thread_main, apart);
+	pthread_attr_destroy(&attr);
+	return -r;
+}
+
+void apart_tend(struct apart *apart)
+{
+	siginfo_t info = {0};
+	pid_t pid = apart->pid;
+
+	if (pid > 0 && waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG) == 0 &&
+	    info.si_pid == pid)
+		kill(pid, SIGCONT);
+}
+
+void apart_join(struct apart *apart)
+{
+	pthread_join(apart->thread, NULL);
+}
