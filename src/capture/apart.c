@@ -14,18 +14,20 @@
  * kernel releases whatever it held.
  *
  * It shares our memory, so that nothing else changes: the queue, the locks and
- * what they guard are used as between threads. A process made by clone(2) with
- * CLONE_VM alone would also share the thread-local storage of whoever made it,
- * errno and the allocator's caches among it, with both running. With
- * CLONE_VFORK its maker sleeps until it ends. The maker is a thread that has
- * nothing else to do, and lends it its stack and its thread-local storage.
+ * what they guard are used as between threads. But a process made by clone(2)
+ * with CLONE_VM also shares the thread-local storage of whoever made it: errno
+ * and the allocator's caches among it. So it is made by a thread that has nothing
+ * else to do. It lends its stack and its thread-local storage, and until the
+ * process ends does nothing but one system call that waits for that.
+ * (CLONE_VFORK would see to this as well, but a thread that waits so cannot be
+ * stopped: the shell that sent our Ctrl-Z would wait for it.)
  */
 #include "capture/apart.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,14 +60,15 @@ static void *thread_main(void *arg)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	pid = clone(process_main, stack + sizeof stack,
-	            CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_FS | CLONE_PARENT_SETTID |
-	                    SIGCHLD,
+	            CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_PARENT_SETTID | SIGCHLD,
 	            apart, &apart->pid);
-	if (pid < 0)
+	if (pid < 0) {
 		apart->wait_status = W_EXITCODE(1, 0);
-	else
-		while (waitpid(pid, &apart->wait_status, 0) < 0 && errno == EINTR)
-			;
+	} else {
+		/* Not waitpid: that looks at thread-local storage, which is lent. This
+		 * does so only when it fails, and it cannot: no signal comes here. */
+		(void)syscall(SYS_wait4, pid, &apart->wait_status, 0, NULL);
+	}
 	apart->pid = 0;
 	apart->ended(apart->arg);
 	return NULL;

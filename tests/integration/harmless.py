@@ -73,6 +73,7 @@ def test_killed():
         run = start_sampling(worker.pid)
         run.signal(signal.SIGKILL)
         run.process.wait()
+        time.sleep(0.1)  # its tracer is killed for it, and is a process of its own
         found = procs.traced(worker.pid)
         if found:
             held.append(found)
@@ -109,6 +110,7 @@ def test_stopped_by_the_terminal():
         terminal.type(b"\x1a")
         wait_stopped(pid)
         terminal.wait_for(b"SHELL", 20)
+        time.sleep(0.1)  # a thread that waits for a CPU stops when it gets one
         held += [found for found in [procs.traced(worker.pid)] if found]
         if held:
             break
