@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "capture/activity.h"
 #include "capture/queue.h"
-#include "capture/sampler.h"
+#include "capture/sampler_impl.h"
 #include "capture/threads.h"
 
 static void test_queue_order(void **state)
@@ -154,6 +154,20 @@ static void leave_soon(void)
 		;
 }
 
+static pid_t tracer_of(pid_t pid, char *state)
+{
+	char path[32], text[4096];
+	struct procfs_status status;
+	ssize_t n;
+
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	n = procfs_read_fixed(-100, path, text, sizeof text);
+	assert_true(n > 0);
+	assert_int_equal(procfs_parse_status(text, (size_t)n, &status), 0);
+	*state = status.state;
+	return status.tracer_pid;
+}
+
 static void check_activity(enum cpu_source source)
 {
 	struct thread_table table = {0};
@@ -161,9 +175,14 @@ static void check_activity(enum cpu_source source)
 	pid_t pid = start_child(nap);
 	struct target *target = target_open(pid, NULL);
 	struct thread *thread;
+	char letter = 'R';
 	uint64_t ns;
 
 	assert_non_null(target);
+	for (int i = 0; i < 2000 && letter != 'S'; i++) {
+		usleep(1000);
+		(void)tracer_of(pid, &letter);
+	}
 	assert_int_equal(threads_scan(&table, target, 0, activity_cpu_file(source), &scan),
 	                 0);
 	assert_int_equal(scan.nnew, 1);
@@ -261,20 +280,6 @@ static struct outcome sample(pid_t pid, enum cpu_source source, double hz, uint6
 	return outcome;
 }
 
-static pid_t tracer_of(pid_t pid, char *state)
-{
-	char path[32], text[4096];
-	struct procfs_status status;
-	ssize_t n;
-
-	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	n = procfs_read_fixed(-100, path, text, sizeof text);
-	assert_true(n > 0);
-	assert_int_equal(procfs_parse_status(text, (size_t)n, &status), 0);
-	*state = status.state;
-	return status.tracer_pid;
-}
-
 static void check_sums(const struct outcome *o)
 {
 	/* what the samples weigh is what the sampler says they weigh */
@@ -349,6 +354,82 @@ static void test_sampler_target_ends(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid); /* its status is left to us */
 }
 
+/* A sampler over a child that spins, with nobody at the other end of the queue. */
+struct running {
+	pid_t pid;
+	struct target *target;
+	struct queue *queue;
+	struct sampler *sampler;
+};
+
+static struct running start_running(uint64_t ms)
+{
+	struct sampler_options options = {.frequency_hz = 200,
+	                                  .duration_ns = ms * NS_PER_MS};
+	struct running r = {.pid = start_child(spin), .queue = queue_new(64)};
+
+	r.target = target_open(r.pid, NULL);
+	r.sampler = sampler_new(&options, &r.target, 1, r.queue, NULL);
+	assert_non_null(r.sampler);
+	assert_int_equal(sampler_start(r.sampler, NULL), 0);
+	for (int i = 0; i < 2000 && sampler_stats(r.sampler)->samples < 5; i++)
+		usleep(1000);
+	assert_true(sampler_stats(r.sampler)->samples >= 5);
+	return r;
+}
+
+static void end_running(struct running *r)
+{
+	sampler_free(r->sampler);
+	target_free(r->target);
+	queue_free(r->queue);
+	end_child(r->pid);
+}
+
+/* Whoever stops the tracer does not hold the target. */
+static void test_tracer_is_stopped(void **state)
+{
+	struct running r = start_running(60000);
+	pid_t tracer = r.sampler->apart.pid;
+	char letter = 'R';
+
+	(void)state;
+	assert_true(tracer > 0 && tracer != getpid());
+	kill(tracer, SIGSTOP);
+	for (int i = 0; i < 2000 && letter != 'T'; i++) {
+		usleep(1000);
+		(void)tracer_of(tracer, &letter);
+	}
+	assert_int_equal(letter, 'T');
+	for (int i = 0; i < 2000 && letter == 'T'; i++) {
+		sampler_tend(r.sampler); /* as a session does at SIGCHLD */
+		usleep(1000);
+		(void)tracer_of(tracer, &letter);
+	}
+	assert_int_not_equal(letter, 'T');
+	sampler_stop(r.sampler);
+	sampler_join(r.sampler);
+	assert_int_equal(sampler_wait_status(r.sampler), 0);
+	end_running(&r);
+}
+
+/* A tracer that dies ends the run; what it had handed over is there. */
+static void test_tracer_dies(void **state)
+{
+	struct running r = start_running(60000);
+	char letter;
+
+	(void)state;
+	kill(r.sampler->apart.pid, SIGKILL);
+	sampler_join(r.sampler);
+	assert_true(WIFSIGNALED(sampler_wait_status(r.sampler)));
+	assert_true(sampler_stats(r.sampler)->done);
+	assert_non_null(queue_wait(r.queue));
+	assert_int_equal(tracer_of(r.pid, &letter), 0);
+	assert_int_equal(letter, 'R');
+	end_running(&r);
+}
+
 static int block_sigchld(void **state)
 {
 	sigset_t set;
@@ -372,6 +453,8 @@ int main(void)
 	        cmocka_unit_test(test_sampler_stat_source),
 	        cmocka_unit_test(test_sampler_sleeper),
 	        cmocka_unit_test(test_sampler_target_ends),
+	        cmocka_unit_test(test_tracer_is_stopped),
+	        cmocka_unit_test(test_tracer_dies),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
