@@ -24,7 +24,8 @@
 struct method {
 	/* Asked in this order; NULL: no more. */
 	const struct unwind_backend *backend[UNWIND_MAX_BACKENDS];
-	/* Without the first one a stack can be walked that it left registers behind in. */
+	/* The first leaves registers behind. A stack that needs one is walked again
+	 * with the second asked before the first. */
 	bool first_drops;
 };
 
@@ -38,7 +39,8 @@ static const struct method methods[UNWIND_NMETHODS] = {
                            &unwind_backend_frame_pointer}},
         [UNWIND_FP] = {{&unwind_backend_sigreturn, &unwind_backend_frame_pointer}},
         [UNWIND_LIBUNWIND] = {{&unwind_backend_libunwind}},
-        [UNWIND_TRACKING] = {{&unwind_backend_libunwind, &unwind_backend_sigreturn,
+        [UNWIND_TRACKING] = {{&unwind_backend_libunwind, &unwind_backend_rules,
+                              &unwind_backend_sigreturn, &unwind_backend_complex,
                               &unwind_backend_go, &unwind_backend_frame_pointer}},
 };
 
@@ -111,12 +113,13 @@ static void walk_begin(struct walk *walk, struct space *space, const struct snap
 	walk->frame.where = space_find(space, walk->frame.pc);
 }
 
-/* Asks the backends in turn, from the first'th on. */
-static enum unwind_verdict ask(struct unwinder *unwinder, size_t first, struct walk *walk,
+/* Asks the backends in turn; `again`: the first two in the other order. */
+static enum unwind_verdict ask(struct unwinder *unwinder, bool again, struct walk *walk,
                                struct unwind_step *step)
 {
 	walk->complex = false;
-	for (size_t i = first; i < UNWIND_MAX_BACKENDS; i++) {
+	for (size_t n = 0; n < UNWIND_MAX_BACKENDS; n++) {
+		size_t i = again && n < 2 ? 1 - n : n;
 		const struct unwind_backend *backend = unwinder->method->backend[i];
 		enum unwind_verdict verdict;
 
@@ -152,13 +155,13 @@ static struct space_map *find_map(struct walk *walk, uint64_t addr)
 }
 
 /* Moves the walk to the caller. False when the stack ends here: *end says why. */
-static bool walk_step(struct unwinder *unwinder, size_t first, struct walk *walk,
+static bool walk_step(struct unwinder *unwinder, bool again, struct walk *walk,
                       enum unwind_end *end)
 {
 	struct unwind_step step;
 	struct frame caller = {0};
 
-	if (ask(unwinder, first, walk, &step) == UNWIND_STOP) {
+	if (ask(unwinder, again, walk, &step) == UNWIND_STOP) {
 		*end = step.end;
 		return false;
 	}
@@ -200,8 +203,8 @@ struct unwind_stats unwinder_stats(const struct unwinder *unwinder)
 	return stats;
 }
 
-/* The whole walk, by the backends from the first'th on. */
-static struct unwind_result run(struct unwinder *unwinder, size_t first, struct walk *walk,
+/* The whole walk. */
+static struct unwind_result run(struct unwinder *unwinder, bool again, struct walk *walk,
                                 struct frame *frames, size_t max)
 {
 	struct unwind_result result = {.nframes = 1, .end = UNWIND_END_BAD_PC};
@@ -210,7 +213,7 @@ static struct unwind_result run(struct unwinder *unwinder, size_t first, struct 
 	if (!regs_has(&walk->regs, ARCH_REG_PC) || !regs_has(&walk->regs, ARCH_REG_SP))
 		result.end = UNWIND_END_REGISTER;
 	else if (walk->frame.where != NULL)
-		while (walk_step(unwinder, first, walk, &result.end)) {
+		while (walk_step(unwinder, again, walk, &result.end)) {
 			if (result.nframes == max) {
 				result.end = UNWIND_END_DEPTH;
 				break;
@@ -235,12 +238,12 @@ struct unwind_result unwinder_run(struct unwinder *unwinder, struct space *space
 	assert(max > 0);
 	unwinder->nstacks++;
 	walk_begin(&walk, space, snap, demand);
-	result = run(unwinder, 0, &walk, frames, max);
+	result = run(unwinder, false, &walk, frames, max);
 	if (result.end == UNWIND_END_REGISTER && walk.dropped &&
 	    unwinder->method->first_drops) {
 		unwinder->nagain++;
 		walk_begin(&walk, space, snap, demand);
-		result = run(unwinder, 1, &walk, frames, max);
+		result = run(unwinder, true, &walk, frames, max);
 	}
 	return result;
 }

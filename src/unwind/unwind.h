@@ -54,7 +54,7 @@ enum unwind_method {
 	UNWIND_RULES,     /* the same without libunwind */
 	UNWIND_FP,        /* frame pointers alone */
 	UNWIND_LIBUNWIND, /* libunwind alone: the reference */
-	UNWIND_TRACKING,  /* auto without rules: where they do not suffice */
+	UNWIND_TRACKING,  /* auto, but rules only where libunwind does not answer */
 	UNWIND_NMETHODS,
 };
 
