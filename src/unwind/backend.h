@@ -43,6 +43,7 @@ struct walk {
 	unsigned switches;   /* stack switches so far */
 	bool left_goroutine; /* Go's scheduler has been seen: see go.c */
 	bool complex;        /* this frame has an FDE that no rule can say: rules.c */
+	bool no_trampoline;  /* it is known not to return from a signal handler */
 	bool dropped;        /* a rule has left a known register behind: rules.c */
 };
 

@@ -423,9 +423,9 @@ static bool make_rule(struct cfi_rule *rule, const struct row *row, uint64_t pc)
 
 struct cfi_rule cfi_rule_at(const struct fde *fde, uint64_t vaddr, uint64_t pc)
 {
-	const bool last = vaddr == fde->end - 1;
-	const struct cfi_rule complex = {.kind = CFI_COMPLEX, .last = last};
-	struct cfi_rule rule = {.last = last};
+	const bool edge = vaddr == fde->end - 1;
+	const struct cfi_rule complex = {.kind = CFI_COMPLEX, .edge = edge};
+	struct cfi_rule rule = {.edge = edge};
 	struct machine m;
 
 	if (fde->is_signal_frame || fde->return_column != ARCH_REG_PC)

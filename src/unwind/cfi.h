@@ -26,7 +26,7 @@ enum cfi_kind {
  */
 struct cfi_rule {
 	uint32_t kind : 3; /* enum cfi_kind */
-	uint32_t last : 1; /* the code of the FDE ends behind this byte */
+	uint32_t edge : 1; /* the code of the FDE ends behind this byte */
 	uint32_t lost : 5; /* registers of cfi_lost that the frame has changed */
 	uint32_t fp : 5;   /* the caller's FP is at CFA - 8 * fp; 0: it is the same */
 	uint32_t cfa : 18;

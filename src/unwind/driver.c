@@ -117,7 +117,7 @@ static void walk_begin(struct walk *walk, struct space *space, const struct snap
 static enum unwind_verdict ask(struct unwinder *unwinder, bool again, struct walk *walk,
                                struct unwind_step *step)
 {
-	walk->complex = false;
+	walk->complex = walk->no_trampoline = false;
 	for (size_t n = 0; n < UNWIND_MAX_BACKENDS; n++) {
 		size_t i = again && n < 2 ? 1 - n : n;
 		const struct unwind_backend *backend = unwinder->method->backend[i];

@@ -41,14 +41,21 @@ struct state {
 	struct slot *slots;
 };
 
-static struct cfi_rule make_rule(struct state *state, const struct space_map *where,
-                                 uint64_t vaddr)
+static struct cfi_rule make_rule(struct state *state, struct walk *walk, uint64_t vaddr)
 {
+	const struct space_map *where = walk->frame.where;
+	uint64_t pc = vaddr + where->bias;
+	struct cfi_rule rule = {.kind = CFI_NONE};
 	struct fde fde;
 
-	if (!fde_find(unwind_tables_find(&state->tables, where->module), vaddr, &fde))
-		return (struct cfi_rule){.kind = CFI_NONE};
-	return cfi_rule_at(&fde, vaddr, vaddr + where->bias);
+	if (fde_find(unwind_tables_find(&state->tables, where->module), vaddr, &fde)) {
+		rule = cfi_rule_at(&fde, vaddr, pc);
+		rule.edge = rule.edge && unwind_is_sigreturn(walk, pc + 1);
+	} else {
+		rule.edge = unwind_is_sigreturn(walk, pc) ||
+		            unwind_is_sigreturn(walk, pc + 1);
+	}
+	return rule;
 }
 
 static struct slot *slot_of(struct state *state, const struct module *module,
@@ -61,17 +68,17 @@ static struct slot *slot_of(struct state *state, const struct module *module,
 	return &state->slots[mixed & (NSLOTS - 1)];
 }
 
-static struct cfi_rule find_rule(struct state *state, const struct space_map *where,
-                                 uint64_t vaddr)
+static struct cfi_rule find_rule(struct state *state, struct walk *walk, uint64_t vaddr)
 {
-	struct slot *slot = slot_of(state, where->module, vaddr);
+	const struct module *module = walk->frame.where->module;
+	struct slot *slot = slot_of(state, module, vaddr);
 
-	if (slot->module == where->module && slot->vaddr == vaddr)
+	if (slot->module == module && slot->vaddr == vaddr)
 		return slot->rule;
 	if (vaddr > UINT32_MAX)
-		return make_rule(state, where, vaddr);
-	slot->rule = make_rule(state, where, vaddr);
-	slot->module = where->module;
+		return make_rule(state, walk, vaddr);
+	slot->rule = make_rule(state, walk, vaddr);
+	slot->module = module;
 	slot->vaddr = (uint32_t)vaddr;
 	return slot->rule;
 }
@@ -136,7 +143,10 @@ static enum unwind_verdict rules_step(void *opaque, struct walk *walk,
 
 	if (where->module == NULL)
 		return UNWIND_PASS;
-	rule = find_rule(opaque, where, walk_lookup_pc(walk) - where->bias);
+	rule = find_rule(opaque, walk, walk_lookup_pc(walk) - where->bias);
+	/* A trampoline without an FDE right behind code that has one. */
+	if (rule.edge && unwind_is_sigreturn(walk, walk->frame.pc))
+		return UNWIND_PASS;
 	switch ((enum cfi_kind)rule.kind) {
 	case CFI_END:
 	case CFI_FROM_SP:
@@ -146,11 +156,9 @@ static enum unwind_verdict rules_step(void *opaque, struct walk *walk,
 		walk->complex = true;
 		return UNWIND_PASS;
 	case CFI_NONE:
+		walk->no_trampoline = true;
 		return UNWIND_PASS;
 	}
-	/* A trampoline without an FDE right behind code that has one. */
-	if (rule.last && !walk->frame.exact && unwind_is_sigreturn(walk, walk->frame.pc))
-		return UNWIND_PASS;
 	if (rule.kind == CFI_END)
 		return stop(step, UNWIND_END_MARKER);
 	return apply(walk, rule, step);
