@@ -17,8 +17,6 @@
 #include "base/mem.h"
 #include "module/space.h"
 
-#define MAX_FRAMES 512
-
 /* The window that a thread's snapshots copy is at least this, and four times
  * what it was when a stack did not fit. */
 #define WINDOW_MIN    (16u * 1024)
@@ -86,15 +84,18 @@ struct collector {
 	ARRAY(struct tally) tallies;
 	struct hashmap tally_index; /* stack and thread -> index */
 	uint64_t stack_ends[UNWIND_NENDS];
-	struct frame frames[MAX_FRAMES];
-	uint32_t locations[MAX_FRAMES + 1];
+	size_t max_depth;
+	struct frame *frames;      /* max_depth of them */
+	struct frame *live_frames; /* of collector_extend */
+	uint32_t *locations;       /* one more: [truncated] */
 	pthread_t thread;
 	bool started;
 };
 
 struct collector *collector_new(struct target **targets, size_t ntargets,
                                 struct queue *queue, struct profile *profile,
-                                struct symbolizer *symbolizer)
+                                struct symbolizer *symbolizer,
+                                const struct options *options)
 {
 	struct collector *collector = xcalloc(1, sizeof *collector);
 
@@ -106,8 +107,14 @@ struct collector *collector_new(struct target **targets, size_t ntargets,
 	collector->profile = profile;
 	collector->symbolizer = symbolizer;
 	collector->modules = module_cache_new();
-	collector->unwinder = unwinder_new(UNWIND_AUTO);
-	collector->live_unwinder = unwinder_new(UNWIND_AUTO);
+	collector->unwinder = unwinder_new(options->unwinder);
+	collector->live_unwinder = unwinder_new(options->unwinder);
+	collector->max_depth = options->max_depth;
+	collector->frames = xcalloc(options->max_depth, sizeof *collector->frames);
+	collector->live_frames = xcalloc(options->max_depth,
+	                                 sizeof *collector->live_frames);
+	collector->locations = xcalloc(options->max_depth + 1,
+	                               sizeof *collector->locations);
 	pthread_mutex_init(&collector->tables, NULL);
 	return collector;
 }
@@ -202,12 +209,12 @@ static struct unwind_result unwind(struct collector *collector, struct process *
 
 	refresh_if_due(process, snap->time_ns);
 	result = unwinder_run(collector->unwinder, process->space, snap, NULL,
-	                      collector->frames, MAX_FRAMES);
+	                      collector->frames, collector->max_depth);
 	if (met_unknown_code(collector, &result) &&
 	    clock_monotonic_ns() - process->maps_read_ns >= MAPS_MIN_AGE_NS &&
 	    refresh_maps(process, clock_monotonic_ns()))
 		result = unwinder_run(collector->unwinder, process->space, snap, NULL,
-		                      collector->frames, MAX_FRAMES);
+		                      collector->frames, collector->max_depth);
 	return result;
 }
 
@@ -404,8 +411,6 @@ void collector_extend(void *ctx, struct snapshot *snap)
 	struct process *process = &collector->processes[snap->target];
 	struct live live = {process->target, snap};
 	struct unwind_demand demand = {read_live, &live};
-	struct frame frames[MAX_FRAMES];
-
 	struct timespec until;
 	int r;
 
@@ -424,7 +429,7 @@ void collector_extend(void *ctx, struct snapshot *snap)
 	snap->extended = true;
 	if (process->space)
 		(void)unwinder_run(collector->live_unwinder, process->space, snap, &demand,
-		                   frames, MAX_FRAMES);
+		                   collector->live_frames, collector->max_depth);
 	pthread_mutex_unlock(&collector->tables);
 }
 
@@ -523,8 +528,21 @@ static void tell_threads(const struct collector *collector)
 	free(sums);
 }
 
+static void tell_unwinding(const struct collector *collector)
+{
+	struct unwind_stats stats = unwinder_stats(collector->unwinder);
+
+	for (size_t i = 0; i < UNWIND_MAX_BACKENDS && stats.backend[i].name; i++)
+		log_verbose("unwinding: %s found %" PRIu64 " callers",
+		            stats.backend[i].name, stats.backend[i].nframes);
+	log_verbose("unwinding: %" PRIu64 " of %" PRIu64 " stacks were walked again with "
+	            "all registers",
+	            stats.nagain, stats.nstacks);
+}
+
 void collector_finish(struct collector *collector)
 {
+	tell_unwinding(collector);
 	take_last_names(collector);
 	if (log_level() >= LOG_LEVEL_VERBOSE)
 		tell_threads(collector);
@@ -550,6 +568,9 @@ void collector_free(struct collector *collector)
 			space_free(collector->processes[i].space);
 	}
 	free(collector->processes);
+	free(collector->frames);
+	free(collector->live_frames);
+	free(collector->locations);
 	module_cache_free(collector->modules);
 	array_fini(&collector->threads);
 	array_fini(&collector->tallies);

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "capture/queue.h"
 #include "capture/sampler.h"
+#include "options.h"
 #include "profile/profile.h"
 #include "symbol/symbol.h"
 #include "target/target.h"
@@ -23,7 +24,8 @@ struct collector;
 /* Keeps everything it is given; owns none of it. */
 struct collector *collector_new(struct target **targets, size_t ntargets,
                                 struct queue *queue, struct profile *profile,
-                                struct symbolizer *symbolizer);
+                                struct symbolizer *symbolizer,
+                                const struct options *options);
 
 /*
  * For sampler_options.extend: called in the capture thread with the collector

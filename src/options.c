@@ -25,6 +25,8 @@
 #define FREQUENCY_DEFAULT_HZ 99
 #define FREQUENCY_MIN_HZ     0.1
 #define FREQUENCY_MAX_HZ     10000
+#define DEPTH_DEFAULT        512
+#define DEPTH_MAX            32768 /* the stack copied holds no more frames */
 
 /* What the setters share; `err` is where a wrong value is told. */
 struct parse {
@@ -222,6 +224,42 @@ static int set_accounting(struct parse *parse, const char *value)
 	             value);
 }
 
+static int set_unwinder(struct parse *parse, const char *value)
+{
+	static const struct {
+		const char *name;
+		enum unwind_method method;
+	} unwinders[] = {
+	        {"auto", UNWIND_AUTO},
+	        {"rules", UNWIND_RULES},
+	        {"fp", UNWIND_FP},
+	        {"libunwind", UNWIND_LIBUNWIND},
+	};
+
+	for (size_t i = 0; i < sizeof unwinders / sizeof unwinders[0]; i++) {
+		if (strcmp(value, unwinders[i].name) == 0) {
+			parse->options->unwinder = unwinders[i].method;
+			return 0;
+		}
+	}
+	return wrong(parse->err,
+	             "--unwinder '%.60s' is not known: give auto, rules, fp or libunwind",
+	             value);
+}
+
+static int set_max_depth(struct parse *parse, const char *value)
+{
+	pid_t depth;
+
+	if (!parse_id(value, &depth) || depth > DEPTH_MAX)
+		return wrong(parse->err,
+		             "--max-depth '%.60s' is not a number of frames from 1 to "
+		             "%d: give one such as 128",
+		             value, DEPTH_MAX);
+	parse->options->max_depth = (size_t)depth;
+	return 0;
+}
+
 static int set_quiet(struct parse *parse, const char *value)
 {
 	(void)value;
@@ -262,6 +300,8 @@ static const struct option_spec specs[] = {
          "samples a second of each running thread (99)"},
         {"accounting", 0, "SOURCE", set_accounting,
          "CPU time from schedstat, stat or auto"},
+        {"unwinder", 0, "UNWINDER", set_unwinder, "stacks by auto, rules, fp or libunwind"},
+        {"max-depth", 0, "N", set_max_depth, "frames of one stack (512)"},
         {"quiet", 'q', NULL, set_quiet, "no progress and no summary"},
         {"verbose", 'v', NULL, set_verbose, "what happens to each thread and module"},
         {"help", 'h', NULL, set_help, "this page"},
@@ -438,6 +478,8 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	        .frequency_hz = FREQUENCY_DEFAULT_HZ,
 	        .mode = MODE_CPU,
 	        .accounting = ACCOUNTING_AUTO,
+	        .unwinder = UNWIND_AUTO,
+	        .max_depth = DEPTH_DEFAULT,
 	        .command_line = shell_join(argv),
 	};
 	r = parse_options(&parse, argc, argv);
@@ -495,7 +537,8 @@ void options_print_help(void)
 void options_print_version(void)
 {
 	printf("%s %s\n", PACKAGE_NAME, PACKAGE_VERSION);
-	puts("x86_64 Linux; modes: cpu; unwinding: libunwind, frame pointers; symbols: "
+	puts("x86_64 Linux; modes: cpu; unwinding: rules, libunwind, Go, frame "
+	     "pointers; symbols: "
 	     "ELF;\n"
 	     "names: C++ and Rust demangled; debuginfod: no\n"
 	     "Licence: Apache-2.0 <https://www.apache.org/licenses/LICENSE-2.0>");

@@ -10,6 +10,7 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "output/writer.h"
+#include "unwind/unwind.h"
 
 enum profile_mode {
 	MODE_CPU,
@@ -38,6 +39,8 @@ struct options {
 	const struct writer *format;
 	enum profile_mode mode;
 	enum accounting accounting;
+	enum unwind_method unwinder;
+	size_t max_depth; /* frames of one stack: 512 */
 	bool quiet;
 	bool verbose;
 	char *command_line; /* all of argv, for the profile's comment */

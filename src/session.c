@@ -227,7 +227,7 @@ static int prepare_capture(struct session *session, struct error *err)
 		return error_set(err, EXIT_CODE_FAILURE, "out of memory");
 	session->collector = collector_new(session->targets.v, session->targets.n,
 	                                   session->queue, session->profile,
-	                                   session->symbolizer);
+	                                   session->symbolizer, session->options);
 	sampling.extend_ctx = session->collector;
 	session->sampler = sampler_new(&sampling, session->targets.v, session->targets.n,
 	                               session->queue, err);

@@ -42,6 +42,9 @@ struct walk {
 	uint64_t high;       /* one past the highest stack byte needed so far */
 	unsigned switches;   /* stack switches so far */
 	bool left_goroutine; /* Go's scheduler has been seen: see go.c */
+	bool complex;        /* this frame has an FDE that no rule can say: rules.c */
+	bool no_trampoline;  /* it is known not to return from a signal handler */
+	bool dropped;        /* a rule has left a known register behind: rules.c */
 };
 
 /* The address whose code says how to leave this frame: the call itself. */
@@ -86,6 +89,8 @@ struct unwind_backend {
 	                            struct unwind_step *step);
 };
 
+extern const struct unwind_backend unwind_backend_rules;
+extern const struct unwind_backend unwind_backend_complex;
 extern const struct unwind_backend unwind_backend_libunwind;
 extern const struct unwind_backend unwind_backend_sigreturn;
 extern const struct unwind_backend unwind_backend_go;

@@ -21,22 +21,35 @@
 #include "base/mem.h"
 #include "unwind/backend.h"
 
-#define MAX_BACKENDS 4
-
 struct method {
-	const struct unwind_backend *backend[MAX_BACKENDS]; /* NULL: no more */
+	/* Asked in this order; NULL: no more. */
+	const struct unwind_backend *backend[UNWIND_MAX_BACKENDS];
+	/* The first leaves registers behind. A stack that needs one is walked again
+	 * with the second asked before the first. */
+	bool first_drops;
 };
 
-static const struct method methods[] = {
-        [UNWIND_AUTO] = {{&unwind_backend_libunwind, &unwind_backend_sigreturn,
-                          &unwind_backend_go, &unwind_backend_frame_pointer}},
+static const struct method methods[UNWIND_NMETHODS] = {
+        [UNWIND_AUTO] = {{&unwind_backend_rules, &unwind_backend_libunwind,
+                          &unwind_backend_sigreturn, &unwind_backend_complex,
+                          &unwind_backend_go, &unwind_backend_frame_pointer},
+                         .first_drops = true},
+        [UNWIND_RULES] = {{&unwind_backend_rules, &unwind_backend_sigreturn,
+                           &unwind_backend_complex, &unwind_backend_go,
+                           &unwind_backend_frame_pointer}},
         [UNWIND_FP] = {{&unwind_backend_sigreturn, &unwind_backend_frame_pointer}},
         [UNWIND_LIBUNWIND] = {{&unwind_backend_libunwind}},
+        [UNWIND_TRACKING] = {{&unwind_backend_libunwind, &unwind_backend_rules,
+                              &unwind_backend_sigreturn, &unwind_backend_complex,
+                              &unwind_backend_go, &unwind_backend_frame_pointer}},
 };
 
 struct unwinder {
 	const struct method *method;
-	void *state[MAX_BACKENDS];
+	void *state[UNWIND_MAX_BACKENDS];
+	uint64_t nframes[UNWIND_MAX_BACKENDS]; /* that each found the caller of */
+	uint64_t nstacks;
+	uint64_t nagain;
 };
 
 const char *unwind_end_text(enum unwind_end end)
@@ -60,7 +73,7 @@ struct unwinder *unwinder_new(enum unwind_method method)
 	struct unwinder *unwinder = xcalloc(1, sizeof *unwinder);
 
 	unwinder->method = &methods[method];
-	for (size_t i = 0; i < MAX_BACKENDS; i++) {
+	for (size_t i = 0; i < UNWIND_MAX_BACKENDS; i++) {
 		const struct unwind_backend *backend = unwinder->method->backend[i];
 
 		if (backend != NULL && backend->state_new != NULL)
@@ -73,7 +86,7 @@ void unwinder_free(struct unwinder *unwinder)
 {
 	if (unwinder == NULL)
 		return;
-	for (size_t i = 0; i < MAX_BACKENDS; i++) {
+	for (size_t i = 0; i < UNWIND_MAX_BACKENDS; i++) {
 		const struct unwind_backend *backend = unwinder->method->backend[i];
 
 		if (backend != NULL && backend->state_free != NULL)
@@ -100,11 +113,13 @@ static void walk_begin(struct walk *walk, struct space *space, const struct snap
 	walk->frame.where = space_find(space, walk->frame.pc);
 }
 
-/* Asks the backends in turn. */
-static enum unwind_verdict ask(struct unwinder *unwinder, struct walk *walk,
+/* Asks the backends in turn; `again`: the first two in the other order. */
+static enum unwind_verdict ask(struct unwinder *unwinder, bool again, struct walk *walk,
                                struct unwind_step *step)
 {
-	for (size_t i = 0; i < MAX_BACKENDS; i++) {
+	walk->complex = walk->no_trampoline = false;
+	for (size_t n = 0; n < UNWIND_MAX_BACKENDS; n++) {
+		size_t i = again && n < 2 ? 1 - n : n;
 		const struct unwind_backend *backend = unwinder->method->backend[i];
 		enum unwind_verdict verdict;
 
@@ -113,6 +128,7 @@ static enum unwind_verdict ask(struct unwinder *unwinder, struct walk *walk,
 		memset(step, 0, sizeof *step);
 		walk->refusal = WALK_REFUSED_NOTHING;
 		verdict = backend->step(unwinder->state[i], walk, step);
+		unwinder->nframes[i] += verdict == UNWIND_CALLER;
 		if (verdict != UNWIND_PASS)
 			return verdict;
 	}
@@ -128,13 +144,24 @@ static bool check_sp(struct walk *walk, const struct unwind_step *step)
 	return step->other_stack && ++walk->switches <= WALK_MAX_SWITCHES;
 }
 
+/* Callers are often in the same mapping. */
+static struct space_map *find_map(struct walk *walk, uint64_t addr)
+{
+	struct space_map *here = walk->frame.where;
+
+	if (addr >= here->map.start && addr < here->map.end)
+		return here;
+	return space_find(walk->space, addr);
+}
+
 /* Moves the walk to the caller. False when the stack ends here: *end says why. */
-static bool walk_step(struct unwinder *unwinder, struct walk *walk, enum unwind_end *end)
+static bool walk_step(struct unwinder *unwinder, bool again, struct walk *walk,
+                      enum unwind_end *end)
 {
 	struct unwind_step step;
 	struct frame caller = {0};
 
-	if (ask(unwinder, walk, &step) == UNWIND_STOP) {
+	if (ask(unwinder, again, walk, &step) == UNWIND_STOP) {
 		*end = step.end;
 		return false;
 	}
@@ -150,7 +177,7 @@ static bool walk_step(struct unwinder *unwinder, struct walk *walk, enum unwind_
 		*end = UNWIND_END_LOOP;
 		return false;
 	}
-	caller.where = space_find(walk->space, caller.exact ? caller.pc : caller.pc - 1);
+	caller.where = find_map(walk, caller.exact ? caller.pc : caller.pc - 1);
 	if (caller.where == NULL && unwind_is_sigreturn(walk, caller.pc))
 		caller.where = space_find(walk->space, caller.pc);
 	if (caller.where == NULL) {
@@ -162,30 +189,61 @@ static bool walk_step(struct unwinder *unwinder, struct walk *walk, enum unwind_
 	return true;
 }
 
-struct unwind_result unwinder_run(struct unwinder *unwinder, struct space *space,
-                                  const struct snapshot *snap,
-                                  const struct unwind_demand *demand, struct frame *frames,
-                                  size_t max)
+struct unwind_stats unwinder_stats(const struct unwinder *unwinder)
+{
+	struct unwind_stats stats = {.nstacks = unwinder->nstacks,
+	                             .nagain = unwinder->nagain};
+
+	for (size_t i = 0; i < UNWIND_MAX_BACKENDS; i++) {
+		const struct unwind_backend *backend = unwinder->method->backend[i];
+
+		stats.backend[i].name = backend != NULL ? backend->name : NULL;
+		stats.backend[i].nframes = unwinder->nframes[i];
+	}
+	return stats;
+}
+
+/* The whole walk. */
+static struct unwind_result run(struct unwinder *unwinder, bool again, struct walk *walk,
+                                struct frame *frames, size_t max)
 {
 	struct unwind_result result = {.nframes = 1, .end = UNWIND_END_BAD_PC};
-	struct walk walk;
 
-	assert(max > 0);
-	walk_begin(&walk, space, snap, demand);
-	frames[0] = walk.frame;
-	if (!regs_has(&walk.regs, ARCH_REG_PC) || !regs_has(&walk.regs, ARCH_REG_SP))
+	frames[0] = walk->frame;
+	if (!regs_has(&walk->regs, ARCH_REG_PC) || !regs_has(&walk->regs, ARCH_REG_SP))
 		result.end = UNWIND_END_REGISTER;
-	else if (walk.frame.where != NULL)
-		while (walk_step(unwinder, &walk, &result.end)) {
+	else if (walk->frame.where != NULL)
+		while (walk_step(unwinder, again, walk, &result.end)) {
 			if (result.nframes == max) {
 				result.end = UNWIND_END_DEPTH;
 				break;
 			}
 			/* Nothing called the trampoline that led here. */
-			if (walk.frame.how == FRAME_SIGNAL)
+			if (walk->frame.how == FRAME_SIGNAL)
 				frames[result.nframes - 1].exact = true;
-			frames[result.nframes++] = walk.frame;
+			frames[result.nframes++] = walk->frame;
 		}
-	result.stack_used = walk.high - walk.base;
+	result.stack_used = walk->high - walk->base;
+	return result;
+}
+
+struct unwind_result unwinder_run(struct unwinder *unwinder, struct space *space,
+                                  const struct snapshot *snap,
+                                  const struct unwind_demand *demand, struct frame *frames,
+                                  size_t max)
+{
+	struct unwind_result result;
+	struct walk walk;
+
+	assert(max > 0);
+	unwinder->nstacks++;
+	walk_begin(&walk, space, snap, demand);
+	result = run(unwinder, false, &walk, frames, max);
+	if (result.end == UNWIND_END_REGISTER && walk.dropped &&
+	    unwinder->method->first_drops) {
+		unwinder->nagain++;
+		walk_begin(&walk, space, snap, demand);
+		result = run(unwinder, true, &walk, frames, max);
+	}
 	return result;
 }

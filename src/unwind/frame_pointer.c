@@ -21,13 +21,28 @@
  */
 #include "unwind/backend.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "module/module.h"
 
 /* Enough for the longest call, and for what the table looks at. */
 #define BEFORE 8
 #define AFTER  16
+
+#define NSITES 4096 /* a power of two */
+
+/* What stands in front of a return address in a module: enum before. */
+struct site {
+	const struct module *module;
+	uint64_t vaddr;
+	uint8_t before;
+};
+
+struct state {
+	struct site sites[NSITES];
+};
 
 /* Code around PC; what is not readable is 0 bytes of it. */
 struct code_bytes {
@@ -43,9 +58,15 @@ static const uint8_t *at_pc(const struct code_bytes *code)
 
 static void read_code(struct walk *walk, uint64_t pc, struct code_bytes *code)
 {
+	size_t len = walk->frame.where->map.end - pc;
+
 	memset(code, 0, sizeof *code);
 	code->have_before = walk_read_text(walk, pc - BEFORE, code->bytes, BEFORE);
-	for (size_t len = AFTER; len > 0 && !code->have_after; len--)
+	/* What is not of a module is there up to its mapping's end, or not at all. */
+	if (walk->frame.where->module == NULL &&
+	    !walk_read_text(walk, pc, code->bytes + BEFORE, 1))
+		return;
+	for (len = len < AFTER ? len : AFTER; len > 0 && !code->have_after; len--)
 		code->have_after = walk_read_text(walk, pc, code->bytes + BEFORE, len);
 }
 
@@ -108,28 +129,68 @@ struct caller {
 	uint64_t sp;
 };
 
-/* Whether a return address can be one. */
-static bool believe(struct walk *walk, const struct caller *caller)
+/* What stands in front of a return address. */
+enum before {
+	BEFORE_UNREAD,
+	BEFORE_CALL,
+	BEFORE_NOP,
+	BEFORE_OTHER,
+};
+
+static enum before read_before(struct walk *walk, const struct space_map *where,
+                               uint64_t ra)
 {
-	const struct space_map *where = space_find(walk->space, caller->ra - 1);
 	uint8_t before[BEFORE];
 	size_t len = BEFORE;
 
+	if (ra - where->map.start < len)
+		len = ra - where->map.start;
+	if (!walk_read_text(walk, ra - len, before, len))
+		return BEFORE_UNREAD;
+	if (arch_is_after_call(before, len))
+		return BEFORE_CALL;
+	return before[len - 1] == 0x90 ? BEFORE_NOP : BEFORE_OTHER;
+}
+
+/* The code of a module does not change: what was read is kept. */
+static enum before find_before(struct state *state, struct walk *walk,
+                               const struct space_map *where, uint64_t ra)
+{
+	struct site *site = &state->sites[(ra ^ ra >> 12) & (NSITES - 1)];
+
+	if (where->module == NULL)
+		return read_before(walk, where, ra);
+	if (site->module != where->module || site->vaddr != ra - where->bias) {
+		site->before = read_before(walk, where, ra);
+		site->module = where->module;
+		site->vaddr = ra - where->bias;
+	}
+	return (enum before)site->before;
+}
+
+/* Whether a return address can be one. */
+static bool believe(struct state *state, struct walk *walk, const struct caller *caller)
+{
+	const struct space_map *where = space_find(walk->space, caller->ra - 1);
+
 	if (where == NULL)
 		return false;
-	if (caller->ra - where->map.start < len)
-		len = caller->ra - where->map.start;
-	if (!walk_read_text(walk, caller->ra - len, before, len))
+	switch (find_before(state, walk, where, caller->ra)) {
+	case BEFORE_UNREAD:
+	case BEFORE_CALL:
 		return true;
-	/* runtime.goexit, where goroutines return to, is never called: its first
-	 * instruction is there to be skipped. */
-	if (caller->fp == 0 && before[len - 1] == 0x90 && is_go(where))
-		return true;
-	return arch_is_after_call(before, len);
+	case BEFORE_NOP:
+		/* runtime.goexit, where goroutines return to, is never called: its
+		 * first instruction is there to be skipped. */
+		return caller->fp == 0 && is_go(where);
+	case BEFORE_OTHER:
+		break;
+	}
+	return false;
 }
 
 /* The caller of a frame that is not set up; false if nothing says that it is not. */
-static bool leaf_caller(struct walk *walk, struct caller *caller)
+static bool leaf_caller(struct state *state, struct walk *walk, struct caller *caller)
 {
 	uint64_t sp = walk->regs.r[ARCH_REG_SP], slot = sp;
 	const struct position *p;
@@ -147,7 +208,7 @@ static bool leaf_caller(struct walk *walk, struct caller *caller)
 	}
 	caller->sp = slot + 8;
 	return slot >= sp && walk_read_word(walk, slot, &caller->ra) &&
-	       believe(walk, caller);
+	       believe(state, walk, caller);
 }
 
 static void take(struct unwind_step *step, const struct caller *caller, bool other_stack)
@@ -167,7 +228,8 @@ static enum unwind_verdict stop(struct unwind_step *step, enum unwind_end end)
 }
 
 /* The caller by the chain of frame pointers. */
-static enum unwind_verdict chain_caller(struct walk *walk, struct unwind_step *step)
+static enum unwind_verdict chain_caller(struct state *state, struct walk *walk,
+                                        struct unwind_step *step)
 {
 	uint64_t sp = walk->regs.r[ARCH_REG_SP], fp = walk->regs.r[ARCH_REG_FP];
 	bool other_stack;
@@ -187,7 +249,7 @@ static enum unwind_verdict chain_caller(struct walk *walk, struct unwind_step *s
 	caller.ra = words[1];
 	if (caller.ra == 0)
 		return stop(step, UNWIND_END_MARKER);
-	if (!believe(walk, &caller))
+	if (!believe(state, walk, &caller))
 		return stop(step, UNWIND_END_NO_INFO);
 	if (fp < sp && !is_go(space_find(walk->space, caller.ra - 1)))
 		return stop(step, UNWIND_END_NO_INFO);
@@ -195,21 +257,28 @@ static enum unwind_verdict chain_caller(struct walk *walk, struct unwind_step *s
 	return UNWIND_CALLER;
 }
 
-static enum unwind_verdict frame_pointer_step(void *state, struct walk *walk,
+static enum unwind_verdict frame_pointer_step(void *opaque, struct walk *walk,
                                               struct unwind_step *step)
 {
+	struct state *state = opaque;
 	struct caller caller;
 
-	(void)state;
-	if (walk->frame.exact && leaf_caller(walk, &caller)) {
+	if (walk->frame.exact && leaf_caller(state, walk, &caller)) {
 		take(step, &caller, false);
 		return UNWIND_CALLER;
 	}
 	walk->refusal = WALK_REFUSED_NOTHING;
-	return chain_caller(walk, step);
+	return chain_caller(state, walk, step);
+}
+
+static void *frame_pointer_state_new(void)
+{
+	return xcalloc(1, sizeof(struct state));
 }
 
 const struct unwind_backend unwind_backend_frame_pointer = {
         .name = "frame-pointer",
+        .state_new = frame_pointer_state_new,
+        .state_free = free,
         .step = frame_pointer_step,
 };

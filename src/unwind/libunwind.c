@@ -33,10 +33,10 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "base/hashmap.h"
 #include "base/mem.h"
+#include "module/fde.h"
 #include "unwind/backend.h"
-#include "unwind/fde.h"
+#include "unwind/tables.h"
 #include "unwind/vet.h"
 
 /* Not declared by libunwind.h, but exported for those who look up themselves. */
@@ -73,7 +73,7 @@ struct unwound_space {
 
 struct state {
 	ARRAY(struct unwound_space) spaces;
-	struct hashmap tables; /* struct module * -> struct fde_table * */
+	struct unwind_tables tables;
 };
 
 /* One step: what the accessors work with. */
@@ -272,17 +272,6 @@ static struct unwound_space *find_space(struct state *state, const struct space 
 	return found;
 }
 
-static const struct fde_table *find_table(struct state *state, struct module *module)
-{
-	uint64_t value;
-
-	if (!hashmap_get(&state->tables, (uintptr_t)module, &value)) {
-		value = (uintptr_t)fde_table_new(module);
-		hashmap_put(&state->tables, (uintptr_t)module, value);
-	}
-	return (const struct fde_table *)(uintptr_t)value;
-}
-
 static void look_up_code(const struct fde_table *table, const struct space_map *where,
                          uint64_t pc, struct code *code)
 {
@@ -379,7 +368,7 @@ static enum unwind_verdict libunwind_step(void *opaque, struct walk *walk,
 
 	if (where->module == NULL)
 		return UNWIND_PASS;
-	table = find_table(state, where->module);
+	table = unwind_tables_find(&state->tables, where->module);
 	space = find_space(state, walk->space);
 	job.code = find_code(space, table, where, walk_lookup_pc(walk));
 	if (!job.code->usable)
@@ -406,11 +395,7 @@ static void libunwind_state_free(void *opaque)
 		free(state->spaces.v[i].code);
 	}
 	array_fini(&state->spaces);
-	for (size_t i = 0; i < state->tables.nslots; i++)
-		if (state->tables.slots[i].used)
-			fde_table_free((struct fde_table *)(uintptr_t)state->tables.slots[i]
-			                       .value);
-	hashmap_fini(&state->tables);
+	unwind_tables_fini(&state->tables);
 	free(state);
 }
 

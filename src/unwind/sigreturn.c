@@ -35,7 +35,7 @@ static enum unwind_verdict sigreturn_step(void *state, struct walk *walk,
 	uint64_t context[sizeof gregs];
 
 	(void)state;
-	if (!unwind_is_sigreturn(walk, walk->frame.pc))
+	if (walk->no_trampoline || !unwind_is_sigreturn(walk, walk->frame.pc))
 		return UNWIND_PASS;
 	if (!walk_read(walk, walk->regs.r[ARCH_REG_SP] + UCONTEXT_GREGS, context,
 	               sizeof context)) {

@@ -18,7 +18,7 @@
 /* How a frame was found. */
 enum frame_how {
 	FRAME_REGISTERS, /* the stopped thread's own PC */
-	FRAME_CFI,       /* call frame information, by libunwind */
+	FRAME_CFI,       /* call frame information, by a rule or libunwind */
 	FRAME_GO,        /* Go's own table of its functions */
 	FRAME_POINTER,   /* the chain of frame pointers */
 	FRAME_SIGNAL,    /* the frame that a signal interrupted */
@@ -51,8 +51,11 @@ const char *unwind_end_text(enum unwind_end end);
 
 enum unwind_method {
 	UNWIND_AUTO,      /* what is best for each frame */
+	UNWIND_RULES,     /* the same without libunwind */
 	UNWIND_FP,        /* frame pointers alone */
 	UNWIND_LIBUNWIND, /* libunwind alone: the reference */
+	UNWIND_TRACKING,  /* auto, but rules only where libunwind does not answer */
+	UNWIND_NMETHODS,
 };
 
 struct unwinder;
@@ -64,6 +67,21 @@ struct unwinder;
  */
 struct unwinder *unwinder_new(enum unwind_method method);
 void unwinder_free(struct unwinder *unwinder);
+
+#define UNWIND_MAX_BACKENDS 6
+
+/* What the unwinder has done so far. */
+struct unwind_stats {
+	uint64_t nstacks;
+	uint64_t nagain; /* stacks that were walked twice: see UNWIND_TRACKING */
+	/* Frames whose caller each backend found. */
+	struct {
+		const char *name; /* NULL: no more */
+		uint64_t nframes;
+	} backend[UNWIND_MAX_BACKENDS];
+};
+
+struct unwind_stats unwinder_stats(const struct unwinder *unwinder);
 
 /* Where unwinding finds memory that is not in the snapshot; see unwinder_run. */
 struct unwind_demand {

@@ -19,6 +19,7 @@ import procs
 import profiler
 import tap
 from pprof import Profile
+from victims import Victim
 
 profiler.require()
 
@@ -267,6 +268,33 @@ def test_accounting():
                "--accounting " + source, done.stderr)
         tap.equal("clock ticks" in done.stderr, source == "stat",
                   "which %s clock ticks" % ("tells of" if source == "stat" else "has no"))
+
+
+def test_unwinders():
+    """Of 600 calls in one another: as many frames as asked for, by any unwinder."""
+    victim = Victim("deep", 600, 16)
+    for unwinder, depth in (("auto", 20), ("rules", 20), ("libunwind", 20), ("auto", None),
+                            ("auto", 2000), ("rules", 2000), ("libunwind", 2000)):
+        path = os.path.join(procs.temp_dir(), "p.pb.gz")
+        limit = [] if depth is None else ["--max-depth", depth]
+        done = run("-p", victim.pid, "-d", "1", "--unwinder", unwinder, *limit, "-o", path)
+        what = "--unwinder %s, at most %s frames" % (unwinder, depth or 512)
+        if not tap.equal(done.returncode, 0, what, done.stderr):
+            continue
+        stacks = [s.stack for s in Profile.read(path).samples if "at_the_bottom" in s.stack]
+        lengths = {len(s) for s in stacks}
+        if depth == 2000:
+            tap.ok(any(s.count("descend") == 600 and "[truncated]" not in s for s in stacks),
+                   what + ": all are there", "lengths: %s" % lengths)
+        else:
+            # The first copy of the stack may be too small for so many.
+            tap.equal(max(lengths), (depth or 512) + 1, what + ": no more, and a root")
+            tap.ok(all(s[-1] == "[truncated]" for s in stacks), what + ": which says so")
+    path = os.path.join(procs.temp_dir(), "p.pb.gz")
+    done = run("-v", "-p", victim.pid, "-d", "1", "--unwinder", "fp", "-o", path)
+    tap.equal(done.returncode, 0, "--unwinder fp", done.stderr)
+    tap.contains(done.stderr, "frame-pointer found", "and who found the frames")
+    tap.ok("libunwind" not in done.stderr, "which was not libunwind", done.stderr)
 
 
 def test_command_status():

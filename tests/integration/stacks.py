@@ -117,6 +117,11 @@ def test_unoptimised():
     check_chain_program("debug_frame")
 
 
+def test_debug_frame_alone():
+    """The program's own functions are in .debug_frame, what it is linked with not."""
+    check_chain_program("only_debug_frame")
+
+
 def test_cpp():
     victim = Victim("cpp")
     run = run_on(victim)
@@ -327,6 +332,7 @@ if __name__ == "__main__":
         test_static,
         test_stripped_pie,
         test_without_frame_pointers,
+        test_debug_frame_alone,
         test_without_unwind_tables,
         test_unoptimised,
         test_cpp,

@@ -108,6 +108,11 @@ def _clean(keep):
                traceback.format_exc())
 
 
+def clean():
+    """For programs that are no tests: ends what was started so far."""
+    _clean(0)
+
+
 def _on_signal(number, _frame):
     raise Ended("ended by signal %d" % number)
 

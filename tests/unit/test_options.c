@@ -79,6 +79,8 @@ static void test_defaults(void **state)
 	assert_ptr_equal(o.format, &writer_pprof);
 	assert_int_equal(o.mode, MODE_CPU);
 	assert_int_equal(o.accounting, ACCOUNTING_AUTO);
+	assert_int_equal(o.unwinder, UNWIND_AUTO);
+	assert_int_equal(o.max_depth, 512);
 	assert_false(o.quiet);
 	assert_false(o.verbose);
 	assert_string_equal(o.command_line, "cprof-attach -p 4711");
@@ -224,6 +226,34 @@ static void test_accounting_and_levels(void **state)
 	done(&o, &line);
 }
 
+static void test_unwinding(void **state)
+{
+	static const struct {
+		const char *name;
+		enum unwind_method method;
+	} rows[] = {
+	        {"auto", UNWIND_AUTO},
+	        {"rules", UNWIND_RULES},
+	        {"fp", UNWIND_FP},
+	        {"libunwind", UNWIND_LIBUNWIND},
+	};
+	struct line line;
+	struct options o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		o = good(&line, WITH("-p1", "--unwinder", rows[i].name));
+		assert_int_equal(o.unwinder, rows[i].method);
+		done(&o, &line);
+	}
+	o = good(&line, WITH("-p1", "--max-depth=1"));
+	assert_int_equal(o.max_depth, 1);
+	done(&o, &line);
+	o = good(&line, WITH("-p1", "--max-depth", "32768"));
+	assert_int_equal(o.max_depth, 32768);
+	done(&o, &line);
+}
+
 static void test_help_and_version(void **state)
 {
 	struct line line;
@@ -300,6 +330,12 @@ static const struct {
         {{"-p", "1", "-m", "threads"}, "--mode threads is not in this version"},
         {{"-p", "1", "-m", "CPU"}, "--mode 'CPU' is not known"},
         {{"-p", "1", "--accounting", "x"}, "give auto, schedstat or stat"},
+        {{"-p", "1", "--unwinder", "dwarf"}, "give auto, rules, fp or libunwind"},
+        {{"-p", "1", "--unwinder", ""}, "--unwinder ''"},
+        {{"-p", "1", "--max-depth", "0"}, "--max-depth '0'"},
+        {{"-p", "1", "--max-depth", "32769"}, "from 1 to 32768"},
+        {{"-p", "1", "--max-depth", "-1"}, "--max-depth '-1'"},
+        {{"-p", "1", "--max-depth", "many"}, "--max-depth 'many'"},
         {{"-p", "1", "-qv"}, "--quiet and --verbose contradict"},
         {{"-p", "1", "--", "x"}, "--pid and a command"},
         {{"-t", "1", "--", "x"}, "--thread and a command"},
@@ -360,6 +396,7 @@ int main(void)
 	        cmocka_unit_test(test_command),
 	        cmocka_unit_test(test_outputs),
 	        cmocka_unit_test(test_accounting_and_levels),
+	        cmocka_unit_test(test_unwinding),
 	        cmocka_unit_test(test_help_and_version),
 	        cmocka_unit_test(test_wrong_lines),
 	        cmocka_unit_test(test_long_values),

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "unwind/fde.h"
+#include "module/fde.h"
 #include "unwind/pclntab.h"
 #include "unwind/vet.h"
 
@@ -207,6 +207,7 @@ static void test_odd_headers(void **state)
 static void test_debug_frame(void **state)
 {
 	struct bytes b = {0};
+	struct fixture f;
 	struct fde_table *table;
 	struct fde fde;
 	size_t at;
@@ -235,6 +236,20 @@ static void test_debug_frame(void **state)
 	assert_int_equal(fde.start, 0x401000);
 	assert_false(fde_find(table, 0x401020, &fde));
 	fde_table_free(table);
+	/* Both: .eh_frame for what it covers, .debug_frame for the rest. */
+	make_frames(&f);
+	for (int with_hdr = 0; with_hdr < 2; with_hdr++) {
+		table = fde_table_from_views(with_hdr != 0 ? view(&f.hdr, HDR_VADDR)
+		                                           : nothing,
+		                             view(&f.frame, FRAME_VADDR), view(&b, 0));
+		check_frames(table);
+		assert_true(fde_find(table, 0x1000, &fde));
+		assert_false(fde.is_debug_frame);
+		assert_true(fde_find(table, 0x401000, &fde));
+		assert_true(fde.is_debug_frame);
+		assert_ptr_equal(fde_section(table).data, f.frame.v);
+		fde_table_free(table);
+	}
 }
 
 /* Looks everything up; what is found must be inside of its section. */

@@ -4,6 +4,7 @@
 /* build nofp: -O2 -fno-pie -no-pie -fomit-frame-pointer -pthread */
 /* build frame_pointers: -O2 -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -DLEAF_HAS_FRAME -pthread */
 /* build debug_frame: -O0 -g -pthread */
+/* build only_debug_frame: -O2 -g -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -pthread */
 /*
  * chain: two threads, the main one too, that are always in
  *

@@ -6,8 +6,8 @@
  *
  * All bytes are hostile: what does not fit is as if it were not there.
  */
-#ifndef CPROF_UNWIND_FDE_H
-#define CPROF_UNWIND_FDE_H
+#ifndef CPROF_MODULE_FDE_H
+#define CPROF_MODULE_FDE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,7 +48,7 @@ void fde_table_free(struct fde_table *table);
 /* The FDE that covers a vaddr; false if there is none. */
 bool fde_find(const struct fde_table *table, uint64_t vaddr, struct fde *fde);
 
-/* The section the table's FDEs lie in. */
+/* The .eh_frame section that those FDEs lie in which are not is_debug_frame. */
 struct module_view fde_section(const struct fde_table *table);
 
 #endif

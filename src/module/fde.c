@@ -7,9 +7,11 @@
  * the section is read through once and such a table is made here.
  *
  * .debug_frame is the same but for its identifiers (all ones marks a CIE, else
- * it is the CIE's offset), and for addresses, which are plain.
+ * it is the CIE's offset), and for addresses, which are plain. Code compiled with
+ * -g, but without asynchronous unwind tables, is described there alone; what it is
+ * linked with may still be in .eh_frame.
  */
-#include "unwind/fde.h"
+#include "module/fde.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +57,8 @@ struct fde_table {
 	uint64_t hdr_vaddr;
 	/* Or our own: */
 	ARRAY(struct index_entry) index;
+	/* Of .debug_frame, where .eh_frame is asked first; or NULL. */
+	struct fde_table *rest;
 };
 
 static uint64_t read_format(struct reader *r, uint8_t format)
@@ -320,6 +324,17 @@ static bool use_header(struct fde_table *table, struct module_view hdr)
 	return true;
 }
 
+static struct fde_table *debug_table(struct module_view debug_frame)
+{
+	struct fde_table *table = xcalloc(1, sizeof *table);
+
+	table->section = debug_frame;
+	table->section.vaddr = 0;
+	table->is_debug_frame = true;
+	build_index(table);
+	return table;
+}
+
 struct fde_table *fde_table_from_views(struct module_view hdr, struct module_view eh_frame,
                                        struct module_view debug_frame)
 {
@@ -329,36 +344,31 @@ struct fde_table *fde_table_from_views(struct module_view hdr, struct module_vie
 		table->section = eh_frame;
 		if (hdr.data == NULL || !use_header(table, hdr))
 			build_index(table);
-	} else if (debug_frame.data != NULL) {
-		table->section = debug_frame;
-		table->section.vaddr = 0;
-		table->is_debug_frame = true;
-		build_index(table);
 	}
+	if (debug_frame.data != NULL && debug_frame.len > 0)
+		table->rest = debug_table(debug_frame);
 	return table;
 }
 
 struct fde_table *fde_table_new(struct module *module)
 {
-	struct module_view none = {0};
-	struct module_view eh_frame = module_section(module, MODULE_EH_FRAME);
+	struct module_view debug_frame = {0};
 
-	if (eh_frame.data != NULL && eh_frame.len > 0)
-		return fde_table_from_views(module_section(module, MODULE_EH_FRAME_HDR),
-		                            eh_frame, none);
 	/*
 	 * Go's linker writes .debug_frame, but it says nothing of where RBP is
 	 * saved, which is what leads across Go's own stack switches.
 	 */
-	if (module_is_go(module))
-		return fde_table_from_views(none, none, none);
-	return fde_table_from_views(none, none, module_section(module, MODULE_DEBUG_FRAME));
+	if (!module_is_go(module))
+		debug_frame = module_section(module, MODULE_DEBUG_FRAME);
+	return fde_table_from_views(module_section(module, MODULE_EH_FRAME_HDR),
+	                            module_section(module, MODULE_EH_FRAME), debug_frame);
 }
 
 void fde_table_free(struct fde_table *table)
 {
 	if (table == NULL)
 		return;
+	fde_table_free(table->rest);
 	array_fini(&table->index);
 	free(table);
 }
@@ -417,11 +427,11 @@ bool fde_find(const struct fde_table *table, uint64_t vaddr, struct fde *fde)
 {
 	size_t offset = 0, next;
 
-	if (!(table->pairs != NULL ? search_pairs(table, vaddr, &offset)
-	                           : search_index(table, vaddr, &offset)))
-		return false;
-	return read_fde(table, offset, fde, &next) && vaddr >= fde->start &&
-	       vaddr < fde->end;
+	if ((table->pairs != NULL ? search_pairs(table, vaddr, &offset)
+	                          : search_index(table, vaddr, &offset)) &&
+	    read_fde(table, offset, fde, &next) && vaddr >= fde->start && vaddr < fde->end)
+		return true;
+	return table->rest != NULL && fde_find(table->rest, vaddr, fde);
 }
 
 struct module_view fde_section(const struct fde_table *table)

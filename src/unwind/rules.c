@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fast path. Nearly every frame is left by a rule (cfi.h): two loads from the
+ * stack. Rules are made when a place in the code is met for the first time, and
+ * kept in a direct-mapped cache.
+ *
+ * A rule is of a module and of an address in it, whichever process has it mapped
+ * wherever: it holds as long as the module. So the cache is never flushed, not
+ * when a library is loaded or unloaded, nor at an exec, and processes that run the
+ * same files share it.
+ *
+ * What a rule cannot say is passed on. Two things are to be known about that:
+ *
+ *   - rules do not follow the registers that they do not need (rule.lost); they
+ *     become unknown. If a frame further up asks for one of them, the driver
+ *     walks the whole stack again without rules: walk->dropped tells it that
+ *     there was something to lose.
+ *   - where there is an FDE, frame pointers would be a guess. If libunwind did not
+ *     answer for a complex one either (or is not to be asked), the stack ends:
+ *     unwind_backend_complex stands between it and those that go by other means.
+ */
+#include "unwind/backend.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "unwind/cfi.h"
+#include "unwind/tables.h"
+
+#define SLOT_BITS 15
+#define NSLOTS    (1u << SLOT_BITS)
+
+struct slot {
+	const struct module *module;
+	uint32_t vaddr; /* code further up in a module, which is rare, is not kept */
+	struct cfi_rule rule;
+};
+
+struct state {
+	struct unwind_tables tables;
+	struct slot *slots;
+};
+
+static struct cfi_rule make_rule(struct state *state, struct walk *walk, uint64_t vaddr)
+{
+	const struct space_map *where = walk->frame.where;
+	uint64_t pc = vaddr + where->bias;
+	struct cfi_rule rule = {.kind = CFI_NONE};
+	struct fde fde;
+
+	if (fde_find(unwind_tables_find(&state->tables, where->module), vaddr, &fde)) {
+		rule = cfi_rule_at(&fde, vaddr, pc);
+		rule.edge = rule.edge && unwind_is_sigreturn(walk, pc + 1);
+	} else {
+		rule.edge = unwind_is_sigreturn(walk, pc) ||
+		            unwind_is_sigreturn(walk, pc + 1);
+	}
+	return rule;
+}
+
+static struct slot *slot_of(struct state *state, const struct module *module,
+                            uint64_t vaddr)
+{
+	/* Addresses that are met are dense, modules are many. */
+	uint64_t mixed = vaddr ^ ((uintptr_t)module >> 4) * UINT64_C(0x9e3779b97f4a7c15) >>
+	                                 (64 - SLOT_BITS);
+
+	return &state->slots[mixed & (NSLOTS - 1)];
+}
+
+static struct cfi_rule find_rule(struct state *state, struct walk *walk, uint64_t vaddr)
+{
+	const struct module *module = walk->frame.where->module;
+	struct slot *slot = slot_of(state, module, vaddr);
+
+	if (slot->module == module && slot->vaddr == vaddr)
+		return slot->rule;
+	if (vaddr > UINT32_MAX)
+		return make_rule(state, walk, vaddr);
+	slot->rule = make_rule(state, walk, vaddr);
+	slot->module = module;
+	slot->vaddr = (uint32_t)vaddr;
+	return slot->rule;
+}
+
+/* The registers that rule.lost stands for, as a mask. */
+static uint32_t lost_mask(const struct cfi_rule *rule)
+{
+	/* rbx is the first of them, r12 to r15 are the others. */
+	return (rule->lost & 1u) << 3 | (uint32_t)rule->lost >> 1 << 12;
+}
+
+#define PRESERVED (UINT32_C(1) << 3 | UINT32_C(0xf) << 12)
+
+/* What the caller still has of the registers that a call preserves. */
+static void keep_registers(struct walk *walk, const struct cfi_rule *rule,
+                           struct unwind_step *step)
+{
+	uint32_t lost = lost_mask(rule);
+
+	step->regs.valid = walk->regs.valid & PRESERVED & ~lost;
+	for (unsigned i = 0; i < CFI_NLOST; i++)
+		step->regs.r[cfi_lost[i]] = walk->regs.r[cfi_lost[i]];
+	walk->dropped |= (walk->regs.valid & lost) != 0;
+}
+
+static enum unwind_verdict stop(struct unwind_step *step, enum unwind_end end)
+{
+	step->end = end;
+	return UNWIND_STOP;
+}
+
+static enum unwind_verdict apply(struct walk *walk, struct cfi_rule rule,
+                                 struct unwind_step *step)
+{
+	unsigned base = rule.kind == CFI_FROM_SP ? ARCH_REG_SP : ARCH_REG_FP;
+	uint64_t cfa, ra, fp;
+
+	if (!regs_has(&walk->regs, base))
+		return stop(step, UNWIND_END_REGISTER);
+	cfa = walk->regs.r[base] + (uint64_t)rule.cfa * 8;
+	if (!walk_read_word(walk, cfa - 8, &ra))
+		return stop(step, walk_refusal_end(walk, UNWIND_END_MEMORY));
+	keep_registers(walk, &rule, step);
+	if (rule.fp == 0) {
+		fp = walk->regs.r[ARCH_REG_FP];
+		step->regs.valid |= walk->regs.valid & UINT32_C(1) << ARCH_REG_FP;
+		step->regs.r[ARCH_REG_FP] = fp;
+	} else if (walk_read_word(walk, cfa - (uint64_t)rule.fp * 8, &fp)) {
+		regs_set(&step->regs, ARCH_REG_FP, fp);
+	}
+	regs_set(&step->regs, ARCH_REG_SP, cfa);
+	regs_set(&step->regs, ARCH_REG_PC, ra);
+	step->how = FRAME_CFI;
+	return UNWIND_CALLER;
+}
+
+static enum unwind_verdict rules_step(void *opaque, struct walk *walk,
+                                      struct unwind_step *step)
+{
+	const struct space_map *where = walk->frame.where;
+	struct cfi_rule rule;
+
+	if (where->module == NULL)
+		return UNWIND_PASS;
+	rule = find_rule(opaque, walk, walk_lookup_pc(walk) - where->bias);
+	/* A trampoline without an FDE right behind code that has one. */
+	if (rule.edge && unwind_is_sigreturn(walk, walk->frame.pc))
+		return UNWIND_PASS;
+	switch ((enum cfi_kind)rule.kind) {
+	case CFI_END:
+	case CFI_FROM_SP:
+	case CFI_FROM_FP:
+		break;
+	case CFI_COMPLEX:
+		walk->complex = true;
+		return UNWIND_PASS;
+	case CFI_NONE:
+		walk->no_trampoline = true;
+		return UNWIND_PASS;
+	}
+	if (rule.kind == CFI_END)
+		return stop(step, UNWIND_END_MARKER);
+	return apply(walk, rule, step);
+}
+
+static void *rules_state_new(void)
+{
+	struct state *state = xcalloc(1, sizeof *state);
+
+	state->slots = xcalloc(NSLOTS, sizeof *state->slots);
+	return state;
+}
+
+static void rules_state_free(void *opaque)
+{
+	struct state *state = opaque;
+
+	unwind_tables_fini(&state->tables);
+	free(state->slots);
+	free(state);
+}
+
+const struct unwind_backend unwind_backend_rules = {
+        .name = "rules",
+        .state_new = rules_state_new,
+        .state_free = rules_state_free,
+        .step = rules_step,
+};
+
+static enum unwind_verdict complex_step(void *state, struct walk *walk,
+                                        struct unwind_step *step)
+{
+	(void)state;
+	if (!walk->complex)
+		return UNWIND_PASS;
+	return stop(step, UNWIND_END_NO_INFO);
+}
+
+const struct unwind_backend unwind_backend_complex = {
+        .name = "complex",
+        .step = complex_step,
+};

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * compare_unwind STOPS PID: stops threads of the process, and unwinds each stack
+ * in all ways while it stands still. Prints a line of numbers, name by name:
+ *
+ *   stops frames     how many
+ *   equal            auto is tracking, in every frame and in how the stack ends
+ *   unequal          it is not; printed in full before
+ *   again            stacks that auto walked twice, for want of a register
+ *   rules            frames that rules found in auto
+ *   reference        auto is libunwind alone, where that did not give up
+ *   gave-up          libunwind alone ended at code without .eh_frame, and agreed
+ *                    up to there
+ *   differs          it did not agree; printed before
+ *   complete         auto reached the stack's end
+ *   rules-complete   so did rules without libunwind
+ *   rules-differs    rules alone did not agree with auto up to where they ended
+ *
+ * Ends with status 1 if anything is unequal or differs.
+ */
+#include <inttypes.h>
+
+#include "stops.h"
+
+struct stack {
+	struct frame frames[STOPS_MAX_FRAMES];
+	struct unwind_result result;
+};
+
+static const enum unwind_method all[] = {UNWIND_AUTO, UNWIND_TRACKING, UNWIND_LIBUNWIND,
+                                         UNWIND_RULES};
+
+#define NMETHODS (sizeof all / sizeof all[0])
+
+struct comparison {
+	struct subject subject;
+	struct unwinder *unwinder[NMETHODS];
+	struct stack stack[NMETHODS];
+	unsigned long stops, frames, equal, unequal, reference, gave_up, differs, complete,
+	        rules_complete, rules_differ;
+};
+
+static size_t common_frames(const struct stack *a, const struct stack *b)
+{
+	size_t n = 0;
+
+	while (n < a->result.nframes && n < b->result.nframes &&
+	       a->frames[n].pc == b->frames[n].pc &&
+	       a->frames[n].where == b->frames[n].where)
+		n++;
+	return n;
+}
+
+static bool is_same(const struct stack *a, const struct stack *b)
+{
+	size_t n = common_frames(a, b);
+
+	if (n != a->result.nframes || n != b->result.nframes ||
+	    a->result.end != b->result.end)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (a->frames[i].exact != b->frames[i].exact)
+			return false;
+	return true;
+}
+
+/* Whether `part` is the beginning of `whole`, and says why it is no more. */
+static bool is_beginning(const struct stack *part, const struct stack *whole)
+{
+	return part->result.end != UNWIND_END_MARKER &&
+	       common_frames(part, whole) == part->result.nframes;
+}
+
+static void print_stack(const char *name, const struct stack *stack)
+{
+	printf("%s:\n", name);
+	for (size_t i = 0; i < stack->result.nframes; i++) {
+		const struct frame *f = &stack->frames[i];
+		const struct space_map *where = f->where;
+
+		printf("  %2zu %#" PRIx64 " %s how %d %s+%#" PRIx64 "\n", i, f->pc,
+		       f->exact ? "exact" : "call ", (int)f->how,
+		       where ? where->map.path : "-", where ? f->pc - where->bias : 0);
+	}
+	printf("  %s\n", unwind_end_text(stack->result.end));
+}
+
+static void print_two(const char *what, const struct stack *a, const struct stack *b)
+{
+	printf("-- %s\n", what);
+	print_stack("auto", a);
+	print_stack("other", b);
+}
+
+static void compare(struct comparison *c)
+{
+	const struct stack *automatic = &c->stack[0], *tracking = &c->stack[1],
+	                   *libunwind = &c->stack[2], *rules = &c->stack[3];
+
+	c->stops++;
+	c->frames += automatic->result.nframes;
+	c->complete += automatic->result.end == UNWIND_END_MARKER;
+	c->rules_complete += rules->result.end == UNWIND_END_MARKER;
+	if (is_same(automatic, tracking)) {
+		c->equal++;
+	} else {
+		c->unequal++;
+		print_two("tracking", automatic, tracking);
+	}
+	if (is_same(automatic, libunwind)) {
+		c->reference++;
+	} else if (libunwind->result.end == UNWIND_END_NO_INFO &&
+	           is_beginning(libunwind, automatic)) {
+		c->gave_up++;
+	} else {
+		c->differs++;
+		print_two("libunwind alone", automatic, libunwind);
+	}
+	if (!is_same(automatic, rules) && !is_beginning(rules, automatic)) {
+		c->rules_differ++;
+		print_two("rules alone", automatic, rules);
+	}
+}
+
+static void run_one(struct comparison *c, struct snapshot *snap)
+{
+	struct unwind_demand demand = {read_target, c->subject.target};
+	struct stopped stopped;
+
+	if (!stop_next(&c->subject, &stopped))
+		return;
+	(void)!space_refresh(c->subject.space);
+	if (take(&c->subject, &stopped, SNAPSHOT_MAX_BYTES / 2, snap)) {
+		for (size_t i = 0; i < NMETHODS; i++)
+			c->stack[i].result = unwinder_run(c->unwinder[i], c->subject.space,
+			                                  snap, &demand, c->stack[i].frames,
+			                                  STOPS_MAX_FRAMES);
+		compare(c);
+	}
+	release_thread(&stopped);
+}
+
+static uint64_t frames_by(const struct unwinder *unwinder, const char *backend)
+{
+	struct unwind_stats stats = unwinder_stats(unwinder);
+
+	for (size_t i = 0; i < UNWIND_MAX_BACKENDS && stats.backend[i].name; i++)
+		if (strcmp(stats.backend[i].name, backend) == 0)
+			return stats.backend[i].nframes;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct comparison c;
+	struct snapshot snap = {.bytes = calloc(1, SNAPSHOT_MAX_BYTES)};
+	unsigned long stops = argc == 3 ? strtoul(argv[1], NULL, 10) : 0, tries = 0;
+
+	if (stops == 0 || snap.bytes == NULL)
+		die("usage: compare_unwind STOPS PID");
+	if (tracer_init() < 0)
+		die("cannot trace");
+	subject_open(&c.subject, (pid_t)atoi(argv[2]));
+	for (size_t i = 0; i < NMETHODS; i++)
+		c.unwinder[i] = unwinder_new(all[i]);
+	while (c.stops < stops && tries++ < stops * 20) {
+		const struct timespec pause = {0, 50000 + rand() % 500000};
+
+		run_one(&c, &snap);
+		nanosleep(&pause, NULL);
+	}
+	printf("stops %lu frames %lu equal %lu unequal %lu again %" PRIu64 " rules %" PRIu64
+	       " reference %lu gave-up %lu differs %lu complete %lu rules-complete %lu "
+	       "rules-differs %lu\n",
+	       c.stops, c.frames, c.equal, c.unequal, unwinder_stats(c.unwinder[0]).nagain,
+	       frames_by(c.unwinder[0], "rules"), c.reference, c.gave_up, c.differs,
+	       c.complete, c.rules_complete, c.rules_differ);
+	for (size_t i = 0; i < NMETHODS; i++)
+		unwinder_free(c.unwinder[i]);
+	subject_close(&c.subject);
+	tracer_fini();
+	free(snap.bytes);
+	return c.unequal + c.differs + c.rules_differ > 0;
+}
