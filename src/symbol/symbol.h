@@ -28,14 +28,14 @@ void symbolizer_bind(struct symbolizer *symbolizer, uint32_t mapping, struct mod
 
 /*
  * Gives every location without lines its lines: function names demangled, the
- * mangled ones as system_name; "libfoo.so+0x1a2b" where no symbol covers the
- * address (offset in the file), "[anon]+0x…" and the like without a file.
+ * mangled ones as system_name; a stand-in (stand_in.h), without a system_name,
+ * where no source has a name for the address.
  */
 void symbolizer_fill(struct symbolizer *symbolizer, struct profile *profile);
 
 struct symbol_stats {
 	size_t resolved;   /* locations that got a symbol's name */
-	size_t unresolved; /* that got file+0x… */
+	size_t unresolved; /* that got a stand-in */
 };
 struct symbol_stats symbolizer_stats(const struct symbolizer *symbolizer);
 

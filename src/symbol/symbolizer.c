@@ -4,15 +4,15 @@
  * its first address is asked for) and of a symbol (its function in the
  * profile, demangled) is kept, so each is worked out once.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
 #include "base/hashmap.h"
 #include "base/mem.h"
+#include "module/fde.h"
 #include "symbol/source.h"
+#include "symbol/stand_in.h"
 #include "symbol/symbol.h"
 
 /* A longer name is cut: no compiler writes it, and a profile must stay small. */
@@ -23,10 +23,11 @@ static const struct symbol_source *const sources[] = {
 };
 #define NSOURCES (sizeof sources / sizeof sources[0])
 
-/* The sources' states for one module. */
+/* The sources' states for one module, and where its functions start. */
 struct names {
 	bool opened[NSOURCES];
 	void *state[NSOURCES];
+	struct fde_table *fdes; /* NULL: not asked for yet */
 };
 
 struct binding {
@@ -57,6 +58,7 @@ void symbolizer_free(struct symbolizer *symbolizer)
 			if (names->state[j])
 				sources[j]->close(names->state[j]);
 		}
+		fde_table_free(names->fdes);
 	}
 	array_fini(&symbolizer->names);
 	array_fini(&symbolizer->bindings);
@@ -152,33 +154,57 @@ static uint32_t symbol_function(struct profile *profile, const char *name)
 	return profile_function(profile, &function);
 }
 
+static const struct binding *binding_of(const struct symbolizer *symbolizer,
+                                        uint32_t mapping)
+{
+	static const struct binding none;
+
+	if (mapping == 0 || mapping > symbolizer->bindings.n)
+		return &none;
+	return &symbolizer->bindings.v[mapping - 1];
+}
+
+/* Where the function that an address belongs to starts; else the address. */
+static uint64_t function_start(struct symbolizer *symbolizer, const struct binding *binding,
+                               uint64_t address)
+{
+	struct names *names;
+	struct fde fde;
+
+	if (!binding->module)
+		return address;
+	names = names_of(symbolizer, binding->module);
+	if (!names->fdes)
+		names->fdes = fde_table_new(binding->module);
+	if (!fde_find(names->fdes, address - binding->bias, &fde))
+		return address;
+	return fde.start + binding->bias;
+}
+
 /*
- * "libfoo.so+0x1a2b": the offset in the file, as it is the same in every
- * process and what addr2line-like tools can be given after their own mapping
- * of offsets. Without a file, "[anon]+0x…": the offset in the mapping. Such a
- * function has no system_name, which tells it from a symbol's.
+ * The offset is that in the file, as it is the same in every process and what
+ * tools can be given. A stand-in has no system_name, which tells it from a
+ * symbol's.
  */
-static uint32_t fallback_function(struct profile *profile,
+static uint32_t stand_in_function(struct symbolizer *symbolizer, struct profile *profile,
                                   const struct profile_location *location)
 {
 	struct profile_function function = {0};
-	uint64_t offset = location->address;
-	const char *file = "[unknown]", *slash;
+	const struct profile_mapping *mapping;
+	const struct binding *binding;
+	uint64_t start;
 	char *name;
 
-	if (location->mapping != 0) {
-		const struct profile_mapping *mapping =
-		        &profile->mappings.v[location->mapping - 1];
-
-		offset += mapping->offset - mapping->start;
-		file = profile_text(profile, mapping->file);
-		if (file[0] == '\0' || strcmp(file, "//anon") == 0)
-			file = "[anon]";
-		slash = strrchr(file, '/');
-		if (slash && slash[1] != '\0')
-			file = slash + 1;
+	if (location->mapping == 0) {
+		name = stand_in_name(NULL, false, location->address);
+	} else {
+		mapping = &profile->mappings.v[location->mapping - 1];
+		binding = binding_of(symbolizer, location->mapping);
+		start = function_start(symbolizer, binding, location->address);
+		name = stand_in_name(profile_text(profile, mapping->file),
+		                     binding->module != NULL,
+		                     start - mapping->start + mapping->offset);
 	}
-	name = xasprintf("%s+0x%" PRIx64, file, offset);
 	function.name = profile_string(profile, name);
 	free(name);
 	return profile_function(profile, &function);
@@ -187,11 +213,8 @@ static uint32_t fallback_function(struct profile *profile,
 static const char *name_location(struct symbolizer *symbolizer,
                                  const struct profile_location *location)
 {
-	const struct binding *binding;
+	const struct binding *binding = binding_of(symbolizer, location->mapping);
 
-	if (location->mapping == 0 || location->mapping > symbolizer->bindings.n)
-		return NULL;
-	binding = &symbolizer->bindings.v[location->mapping - 1];
 	if (!binding->module)
 		return NULL;
 	return symbolizer_lookup(symbolizer, binding->module,
@@ -227,7 +250,7 @@ void symbolizer_fill(struct symbolizer *symbolizer, struct profile *profile)
 			line.function = known_function(&known, profile, name);
 			symbolizer->stats.resolved++;
 		} else {
-			line.function = fallback_function(profile, location);
+			line.function = stand_in_function(symbolizer, profile, location);
 			symbolizer->stats.unresolved++;
 		}
 		profile_set_lines(profile, (uint32_t)i + 1, &line, 1);

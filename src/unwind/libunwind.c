@@ -35,8 +35,8 @@
 #include "base/array.h"
 #include "base/hashmap.h"
 #include "base/mem.h"
+#include "module/fde.h"
 #include "unwind/backend.h"
-#include "unwind/fde.h"
 #include "unwind/vet.h"
 
 /* Not declared by libunwind.h, but exported for those who look up themselves. */

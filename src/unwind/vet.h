@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "unwind/fde.h"
+#include "module/fde.h"
 
 /*
  * Whether an FDE may be given to libunwind, which trusts what it reads: an

@@ -73,6 +73,7 @@ def check_chain_program(name):
                     found.append(function)
         return found
 
+    run.code = code
     leaf = ["chain_leaf", "chain_two", "chain_one"]
     in_thread = leaf + ["chain_thread"]
     tids = {s.labels.get("thread_id") for s in run.profile.samples} - {None, victim.pid}
@@ -103,6 +104,12 @@ def test_stripped_pie():
     tap.ok(not any(n.startswith("chain_") for n in named), "stripped_pie: has no names")
     tap.ok(any(n.startswith("stripped_pie+0x") for n in named),
            "stripped_pie: what has no name is shown by its offset", repr(sorted(named)))
+    start, end = run.code["chain_leaf"]
+    at = [l for l in run.profile.locations if start <= l.address < end]
+    want = {"stripped_pie+0x%x" % (start - l.mapping.start + l.mapping.offset) for l in at}
+    tap.at_least(len(at), 2, "stripped_pie: several addresses of one function")
+    tap.equal({l.lines[0].function.name for l in at}, want,
+              "stripped_pie: a function without a name is one, by its start")
 
 
 def test_without_frame_pointers():

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "unwind/fde.h"
+#include "module/fde.h"
 #include "unwind/pclntab.h"
 #include "unwind/vet.h"
 

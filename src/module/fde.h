@@ -6,8 +6,8 @@
  *
  * All bytes are hostile: what does not fit is as if it were not there.
  */
-#ifndef CPROF_UNWIND_FDE_H
-#define CPROF_UNWIND_FDE_H
+#ifndef CPROF_MODULE_FDE_H
+#define CPROF_MODULE_FDE_H
 
 #include <stdbool.h>
 #include <stddef.h>

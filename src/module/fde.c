@@ -9,7 +9,7 @@
  * .debug_frame is the same but for its identifiers (all ones marks a CIE, else
  * it is the CIE's offset), and for addresses, which are plain.
  */
-#include "unwind/fde.h"
+#include "module/fde.h"
 
 #include <stdlib.h>
 #include <string.h>
