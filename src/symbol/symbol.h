@@ -13,6 +13,7 @@
 
 #include "module/module.h"
 #include "profile/profile.h"
+#include "target/target.h"
 
 struct symbolizer;
 
@@ -21,10 +22,12 @@ void symbolizer_free(struct symbolizer *symbolizer);
 
 /*
  * Says what code is behind a mapping of the profile: `module` (or NULL) at
- * `bias`. Called once for each mapping id, while the target may still live.
+ * `bias`, in `target`. Called once for each target and mapping id, while the
+ * target may still live: what names it has outside of the module is looked for
+ * now. The target is not used any more later.
  */
 void symbolizer_bind(struct symbolizer *symbolizer, uint32_t mapping, struct module *module,
-                     uint64_t bias);
+                     uint64_t bias, const struct target *target);
 
 /*
  * Gives every location without lines its lines: function names demangled, the

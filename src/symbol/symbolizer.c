@@ -67,7 +67,7 @@ void symbolizer_free(struct symbolizer *symbolizer)
 }
 
 void symbolizer_bind(struct symbolizer *symbolizer, uint32_t mapping, struct module *module,
-                     uint64_t bias)
+                     uint64_t bias, const struct target *target)
 {
 	const struct binding none = {0};
 
@@ -75,6 +75,8 @@ void symbolizer_bind(struct symbolizer *symbolizer, uint32_t mapping, struct mod
 		return;
 	while (symbolizer->bindings.n < mapping)
 		array_push(&symbolizer->bindings, none);
+	if (module)
+		module_find_debug(module, target);
 	symbolizer->bindings.v[mapping - 1] = (struct binding){module, bias};
 }
 

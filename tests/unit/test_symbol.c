@@ -73,7 +73,8 @@ static uint32_t locate(struct own *own, uint64_t address)
 		mapping.offset = map->map.offset;
 		mapping.file = profile_string(own->profile, map->map.path);
 		map->profile_id = profile_mapping(own->profile, &mapping);
-		symbolizer_bind(own->symbolizer, map->profile_id, map->module, map->bias);
+		symbolizer_bind(own->symbolizer, map->profile_id, map->module, map->bias,
+		                own->target);
 	}
 	return profile_location(own->profile, map->profile_id, address);
 }
@@ -243,8 +244,8 @@ static void test_fallbacks(void **state)
 		                      rows[i].address);
 	nowhere = profile_location(profile, 0, 0xdead);
 	pseudo = profile_pseudo(profile, "[not sampled]");
-	symbolizer_bind(symbolizer, 1, NULL, 0);
-	symbolizer_bind(symbolizer, 0, NULL, 0);
+	symbolizer_bind(symbolizer, 1, NULL, 0, NULL);
+	symbolizer_bind(symbolizer, 0, NULL, 0, NULL);
 	symbolizer_fill(symbolizer, profile);
 	for (size_t i = 0; i < NROWS; i++)
 		expect_symbol(profile, ids[i], rows[i].name, "");
@@ -302,10 +303,10 @@ static void test_functions_of_unwind_tables(void **state)
 	for (size_t i = 0; i < 5; i++)
 		ids[i] = add_location(profile, "/bin/elf", start, 0x1000,
 		                      start + rows[i].into);
-	symbolizer_bind(symbolizer, 1, module, start - 0x401000);
+	symbolizer_bind(symbolizer, 1, module, start - 0x401000, NULL);
 	/* An ELF image that is in memory alone has functions nevertheless. */
 	vdso = add_location(profile, "[vdso]", 0x7f0000501000, 0x1000, 0x7f000050102f);
-	symbolizer_bind(symbolizer, 2, module, 0x7f0000501000 - 0x401000);
+	symbolizer_bind(symbolizer, 2, module, 0x7f0000501000 - 0x401000, NULL);
 	symbolizer_fill(symbolizer, profile);
 	for (size_t i = 0; i < 5; i++)
 		expect_symbol(profile, ids[i], rows[i].name, "");
@@ -334,7 +335,7 @@ static void expect_names(const char *mangled, const char *name, const char *syst
 	module = module_open_fd(cache, elf_build_file(b.u.bytes, sizeof b.u.bytes), "elf");
 	assert_non_null(module);
 	location = add_location(profile, "/bin/elf", 0x401000, 0x1000, 0x401001);
-	symbolizer_bind(symbolizer, 1, module, 0);
+	symbolizer_bind(symbolizer, 1, module, 0, NULL);
 	symbolizer_fill(symbolizer, profile);
 	expect_symbol(profile, location, name, system_name);
 	profile_free(profile);
@@ -373,7 +374,7 @@ static void test_bias(void **state)
 	alpha = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f000000100f);
 	beta = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f0000001020);
 	neither = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f0000001010);
-	symbolizer_bind(symbolizer, 1, module, 0x7f0000001000 - 0x401000);
+	symbolizer_bind(symbolizer, 1, module, 0x7f0000001000 - 0x401000, NULL);
 	symbolizer_fill(symbolizer, profile);
 	expect_symbol(profile, alpha, "alpha", "alpha");
 	expect_symbol(profile, beta, "beta", "beta");
