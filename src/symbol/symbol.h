@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names for addresses. A symbolizer holds a chain of sources for each module;
- * the first that knows an address answers. It fills a profile after capture,
+ * the first that knows an address answers. Code outside of modules has the names
+ * that its process gives to it (process.h). It fills a profile after capture,
  * each distinct location once.
  */
 #ifndef CPROF_SYMBOL_SYMBOL_H

@@ -13,123 +13,24 @@
 
 #include <cmocka.h>
 
-#include <fcntl.h>
-#include <ftw.h>
-#include <sched.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "base/mem.h"
 #include "elf_build.h"
 #include "module/debug.h"
 #include "module/module.h"
+#include "other_root.h"
 #include "target/root.h"
-#include "target/target.h"
 
 #define BUILD_ID_DIR "/usr/lib/debug/.build-id/00"
 /* The fixture's id is 00 01 02 … 13. */
 #define BUILD_ID_FILE BUILD_ID_DIR "/0102030405060708090a0b0c0d0e0f10111213.debug"
 
-/* ---- a process with a root of its own ---- */
-
-struct fixture {
-	char dir[64];
-	pid_t pid;
-	struct target *target;
-	struct module_cache *cache;
-};
-
-static void run_child(const char *dir, int ready)
-{
-	bool done = chroot(dir) == 0;
-
-	if (!done && unshare(CLONE_NEWUSER) == 0)
-		done = chroot(dir) == 0;
-	if (done && write(ready, "x", 1) == 1)
-		pause();
-	_exit(0);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = xcalloc(1, sizeof *f);
-	int pipe_fds[2];
-	char byte;
-	bool ready;
-
-	strcpy(f->dir, "/tmp/test_module_debug.XXXXXX");
-	if (!mkdtemp(f->dir) || pipe(pipe_fds) < 0)
-		return -1;
-	f->pid = fork();
-	if (f->pid == 0) {
-		close(pipe_fds[0]);
-		run_child(f->dir, pipe_fds[1]);
-	}
-	close(pipe_fds[1]);
-	ready = read(pipe_fds[0], &byte, 1) == 1;
-	close(pipe_fds[0]);
-	f->cache = module_cache_new();
-	f->target = ready ? target_open(f->pid, NULL) : NULL;
-	*state = f;
-	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	kill(f->pid, SIGKILL);
-	waitpid(f->pid, NULL, 0);
-	target_free(f->target);
-	module_cache_free(f->cache);
-	nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	free(f);
-	return 0;
-}
-
 /* The fixture, or the test is skipped: no other root may be had. */
-static struct fixture *need(void **state)
+static struct other_root *need(void **state)
 {
-	struct fixture *f = *state;
+	struct other_root *f = *state;
 
 	if (!f->target)
 		skip();
 	return f;
-}
-
-/* Our name for a path of the process; its directories are made. */
-static char *outside(const struct fixture *f, const char *path)
-{
-	char *name = xasprintf("%s%s", f->dir, path);
-
-	for (char *s = name + strlen(f->dir) + 1; (s = strchr(s, '/')); s++) {
-		*s = '\0';
-		(void)mkdir(name, 0755);
-		*s = '/';
-	}
-	return name;
-}
-
-static void put_file(const struct fixture *f, const char *path, const void *bytes,
-                     size_t len)
-{
-	char *name = outside(f, path);
-	FILE *file = fopen(name, "wb");
-
-	assert_non_null(file);
-	assert_int_equal(fwrite(bytes, 1, len, file), len);
-	assert_int_equal(fclose(file), 0);
-	free(name);
 }
 
 /* ---- a program and its debug file ---- */
@@ -143,14 +44,15 @@ static void build(struct elf_build *b, int id)
 		b->ph[ELF_BUILD_PH_NOTE].p_type = PT_NULL;
 }
 
-static struct module *open_program(struct fixture *f, struct elf_build *b, const char *path)
+static struct module *open_program(struct other_root *f, struct elf_build *b,
+                                   const char *path)
 {
 	struct module *module;
 	char *name;
 
 	b->sh[ELF_BUILD_SCN_SYMTAB].sh_type = SHT_PROGBITS;
-	put_file(f, path, b->u.bytes, sizeof b->u.bytes);
-	name = outside(f, path);
+	other_root_put(f, path, b->u.bytes, sizeof b->u.bytes);
+	name = other_root_path(f, path);
 	module = module_open_fd(f->cache, open(name, O_RDONLY | O_CLOEXEC), path);
 	free(name);
 	assert_non_null(module);
@@ -179,7 +81,7 @@ static uint32_t crc_of(const struct elf_build *b)
 	return debug_crc32(0, b->u.bytes, sizeof b->u.bytes);
 }
 
-static bool has_names(const struct fixture *f, struct module *module)
+static bool has_names(const struct other_root *f, struct module *module)
 {
 	struct module_symbols symbols;
 
@@ -234,28 +136,28 @@ static void test_link(void **state)
 
 static void test_build_id(void **state)
 {
-	struct fixture *f = need(state);
+	struct other_root *f = need(state);
 	struct elf_build program, debug;
 	struct module *module;
 
 	build(&program, 0);
 	module = open_program(f, &program, "/bin/prog");
 	build(&debug, 0);
-	put_file(f, BUILD_ID_FILE, debug.u.bytes, sizeof debug.u.bytes);
+	other_root_put(f, BUILD_ID_FILE, debug.u.bytes, sizeof debug.u.bytes);
 	/* Not before it is looked for. */
 	assert_int_equal(module_symbols(module, MODULE_DEBUG_SYMTAB).n, 0);
 	assert_true(has_names(f, module));
 	/* It is looked for once, and stays open. */
-	put_file(f, BUILD_ID_FILE, "", 0);
+	other_root_put(f, BUILD_ID_FILE, "", 0);
 	assert_true(has_names(f, module));
 	assert_false(has_names(f, open_program(f, &program, "/bin/again")));
 }
 
 static void test_build_id_refused(void **state)
 {
-	struct fixture *f = need(state);
+	struct other_root *f = need(state);
 	struct elf_build program, debug;
-	char *name = outside(f, BUILD_ID_FILE);
+	char *name = other_root_path(f, BUILD_ID_FILE);
 	int ids[] = {1, -1};
 
 	build(&program, 0);
@@ -263,12 +165,12 @@ static void test_build_id_refused(void **state)
 	/* Of another build, of none, without symbols. */
 	for (size_t i = 0; i < 2; i++) {
 		build(&debug, ids[i]);
-		put_file(f, BUILD_ID_FILE, debug.u.bytes, sizeof debug.u.bytes);
+		other_root_put(f, BUILD_ID_FILE, debug.u.bytes, sizeof debug.u.bytes);
 		assert_false(has_names(f, open_program(f, &program, "/bin/b")));
 	}
-	put_file(f, BUILD_ID_FILE, program.u.bytes, sizeof program.u.bytes);
+	other_root_put(f, BUILD_ID_FILE, program.u.bytes, sizeof program.u.bytes);
 	assert_false(has_names(f, open_program(f, &program, "/bin/c")));
-	put_file(f, BUILD_ID_FILE, "text", 4);
+	other_root_put(f, BUILD_ID_FILE, "text", 4);
 	assert_false(has_names(f, open_program(f, &program, "/bin/d")));
 	/* A FIFO is not opened: it would wait for its writer. */
 	assert_int_equal(unlink(name), 0);
@@ -280,14 +182,14 @@ static void test_build_id_refused(void **state)
 /* A note in a section is found where the program headers point nowhere. */
 static void test_build_id_in_section(void **state)
 {
-	struct fixture *f = need(state);
+	struct other_root *f = need(state);
 	struct elf_build program, debug;
 
 	build(&program, 0);
 	build(&debug, 0);
 	debug.ph[ELF_BUILD_PH_NOTE].p_offset = 0x400;
 	elf_build_section(&debug, ELF_BUILD_SCN_DEBUG, SHT_NOTE, SHF_ALLOC, 0x800, 60);
-	put_file(f, BUILD_ID_FILE, debug.u.bytes, sizeof debug.u.bytes);
+	other_root_put(f, BUILD_ID_FILE, debug.u.bytes, sizeof debug.u.bytes);
 	assert_true(has_names(f, open_program(f, &program, "/bin/prog")));
 }
 
@@ -298,16 +200,16 @@ static void test_link_places(void **state)
 	        "/opt/bin/.debug/prog.debug",
 	        "/usr/lib/debug/opt/bin/prog.debug",
 	};
-	struct fixture *f = need(state);
+	struct other_root *f = need(state);
 	struct elf_build program, debug;
 
 	build(&program, 7);
 	build(&debug, 7);
 	add_link(&program, "prog.debug", 0); /* the ids agree: no checksum is needed */
 	for (size_t i = 0; i < 3; i++) {
-		char *name = outside(f, places[i]);
+		char *name = other_root_path(f, places[i]);
 
-		put_file(f, places[i], debug.u.bytes, sizeof debug.u.bytes);
+		other_root_put(f, places[i], debug.u.bytes, sizeof debug.u.bytes);
 		assert_true(has_names(f, open_program(f, &program, "/opt/bin/prog")));
 		assert_int_equal(unlink(name), 0);
 		free(name);
@@ -317,11 +219,11 @@ static void test_link_places(void **state)
 
 static void test_link_checksum(void **state)
 {
-	struct fixture *f = need(state);
+	struct other_root *f = need(state);
 	struct elf_build program, debug;
 
 	build(&debug, -1);
-	put_file(f, "/bin/prog.debug", debug.u.bytes, sizeof debug.u.bytes);
+	other_root_put(f, "/bin/prog.debug", debug.u.bytes, sizeof debug.u.bytes);
 	build(&program, -1);
 	add_link(&program, "prog.debug", crc_of(&debug));
 	assert_true(has_names(f, open_program(f, &program, "/bin/prog")));
@@ -333,7 +235,7 @@ static void test_link_checksum(void **state)
 	assert_false(has_names(f, open_program(f, &program, "/bin/prog")));
 	/* Ids that differ are not outvoted by a checksum. */
 	build(&debug, 8);
-	put_file(f, "/bin/prog.debug", debug.u.bytes, sizeof debug.u.bytes);
+	other_root_put(f, "/bin/prog.debug", debug.u.bytes, sizeof debug.u.bytes);
 	build(&program, 7);
 	add_link(&program, "prog.debug", crc_of(&debug));
 	assert_false(has_names(f, open_program(f, &program, "/bin/prog")));
@@ -341,16 +243,16 @@ static void test_link_checksum(void **state)
 
 static void test_symlinks_stay_inside(void **state)
 {
-	struct fixture *f = need(state);
+	struct other_root *f = need(state);
 	struct elf_build program, debug;
 	char *name, *real;
 
 	build(&program, 7);
 	build(&debug, 7);
 	add_link(&program, "prog.debug", 0);
-	put_file(f, "/real.debug", debug.u.bytes, sizeof debug.u.bytes);
-	name = outside(f, "/bin/prog.debug");
-	real = outside(f, "/real.debug");
+	other_root_put(f, "/real.debug", debug.u.bytes, sizeof debug.u.bytes);
+	name = other_root_path(f, "/bin/prog.debug");
+	real = other_root_path(f, "/real.debug");
 	/* Absolute in the process's root; then by what it is called in ours. */
 	assert_int_equal(symlink("/real.debug", name), 0);
 	assert_true(has_names(f, open_program(f, &program, "/bin/prog")));
@@ -363,12 +265,12 @@ static void test_symlinks_stay_inside(void **state)
 
 static void test_own_symbols_suffice(void **state)
 {
-	struct fixture *f = need(state);
+	struct other_root *f = need(state);
 	struct elf_build debug;
 	struct module *module;
 
 	build(&debug, 0);
-	put_file(f, BUILD_ID_FILE, debug.u.bytes, sizeof debug.u.bytes);
+	other_root_put(f, BUILD_ID_FILE, debug.u.bytes, sizeof debug.u.bytes);
 	module = module_open_fd(f->cache,
 	                        elf_build_file(debug.u.bytes, sizeof debug.u.bytes), "/x");
 	assert_non_null(module);
@@ -377,15 +279,15 @@ static void test_own_symbols_suffice(void **state)
 
 static void test_root_files(void **state)
 {
-	struct fixture *f = need(state);
+	struct other_root *f = need(state);
 	int root = root_open(f->target), ours = open("/", O_PATH | O_DIRECTORY);
-	char *name = outside(f, "/tmp/link");
+	char *name = other_root_path(f, "/tmp/link");
 	int fd;
 
 	assert_true(root >= 0 && ours >= 0);
 	assert_false(root_is_ours(root));
 	assert_true(root_is_ours(ours));
-	put_file(f, "/tmp/file", "text", 4);
+	other_root_put(f, "/tmp/file", "text", 4);
 	assert_int_equal(symlink("file", name), 0);
 	fd = root_open_file(root, "/tmp/file", ROOT_NO_FOLLOW);
 	assert_true(fd >= 0);
@@ -397,8 +299,7 @@ static void test_root_files(void **state)
 	assert_true(root_open_file(root, "/tmp", ROOT_NO_FOLLOW) < 0);
 	assert_true(root_open_file(root, "/tmp/none", ROOT_FOLLOW) < 0);
 	/* The root outlives the process. */
-	kill(f->pid, SIGKILL);
-	waitpid(f->pid, NULL, 0);
+	other_root_end(f);
 	assert_true(root_open(f->target) < 0);
 	fd = root_open_file(root, "/tmp/file", ROOT_NO_FOLLOW);
 	assert_true(fd >= 0);
@@ -413,14 +314,22 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_crc),
 	        cmocka_unit_test(test_link),
-	        cmocka_unit_test_setup_teardown(test_build_id, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_build_id_refused, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_build_id_in_section, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_link_places, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_link_checksum, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_symlinks_stay_inside, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_own_symbols_suffice, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_root_files, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_build_id, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_build_id_refused, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_build_id_in_section, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_link_places, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_link_checksum, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_symlinks_stay_inside, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_own_symbols_suffice, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_root_files, other_root_setup,
+	                                        other_root_teardown),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
