@@ -120,7 +120,8 @@ struct collector *collector_new(struct target **targets, size_t ntargets,
 }
 
 /* The profile's mapping for a mapping of the target. */
-static uint32_t mapping_id(struct collector *collector, struct space_map *where)
+static uint32_t mapping_id(struct collector *collector, const struct process *process,
+                           struct space_map *where)
 {
 	struct profile_mapping mapping;
 	const char *build_id;
@@ -138,7 +139,7 @@ static uint32_t mapping_id(struct collector *collector, struct space_map *where)
 	};
 	where->profile_id = profile_mapping(collector->profile, &mapping);
 	symbolizer_bind(collector->symbolizer, where->profile_id, where->module,
-	                where->bias);
+	                where->bias, process->target);
 	log_verbose("code at 0x%" PRIx64 "-0x%" PRIx64 ": %s%s%s%s", where->map.start,
 	            where->map.end, where->map.path[0] ? where->map.path : "no file",
 	            build_id[0] ? ", build id " : "", build_id,
@@ -153,7 +154,7 @@ static void enter_main_mapping(struct collector *collector, struct process *proc
 	struct space_map *main_map = space_main(process->space);
 
 	if (main_map)
-		(void)mapping_id(collector, main_map);
+		(void)mapping_id(collector, process, main_map);
 }
 
 /* Whether the process runs another file than when this was asked last. */
@@ -218,14 +219,16 @@ static struct unwind_result unwind(struct collector *collector, struct process *
 	return result;
 }
 
-static uint32_t intern_stack(struct collector *collector,
+static uint32_t intern_stack(struct collector *collector, const struct process *process,
                              const struct unwind_result *result)
 {
 	size_t n = 0;
 
 	for (; n < result->nframes; n++) {
 		const struct frame *frame = &collector->frames[n];
-		uint32_t mapping = frame->where ? mapping_id(collector, frame->where) : 0;
+		uint32_t mapping = frame->where
+		                           ? mapping_id(collector, process, frame->where)
+		                           : 0;
 
 		collector->locations[n] = profile_location(collector->profile, mapping,
 		                                           frame->exact ? frame->pc
@@ -323,7 +326,8 @@ static void collect(struct collector *collector, const struct snapshot *snap)
 	result = unwind(collector, process, snap);
 	pthread_mutex_unlock(&collector->tables);
 	thread = thread_index(collector, snap);
-	add_tally(collector, intern_stack(collector, &result), thread, snap->cpu_ns);
+	add_tally(collector, intern_stack(collector, process, &result), thread,
+	          snap->cpu_ns);
 	collector->stack_ends[result.end]++;
 	give_hint(collector, &collector->threads.v[thread], snap, &result);
 }

@@ -153,6 +153,45 @@ static int compare_ranges(const void *a, const void *b)
 	return (x->start > y->start) - (x->start < y->start);
 }
 
+static void set_build_id(struct elf_image *image, const uint8_t *id, size_t len)
+{
+	if (len > ELF_BUILD_ID_MAX)
+		return;
+	for (size_t i = 0; i < len; i++)
+		sprintf(image->build_id + 2 * i, "%02x", id[i]);
+}
+
+/* gABI, "Note Section": namesz, descsz, type, then name and desc, each padded. */
+static void read_notes(struct elf_image *image, uint64_t offset, uint64_t size,
+                       uint64_t alignment)
+{
+	size_t left = ELF_MAX_NOTES - image->notes_len;
+	size_t len = size < left ? size : left;
+	size_t align = alignment == 8 ? 8 : 4;
+	uint8_t *bytes = xmalloc(len + 1);
+	struct reader r;
+
+	image->notes_len += len;
+	len = elf_image_read_at(image, offset, bytes, len);
+	r = reader_init(bytes, len);
+	while (reader_left(&r) >= 12) {
+		uint32_t namesz = reader_u32(&r), descsz = reader_u32(&r);
+		uint32_t type = reader_u32(&r);
+		const uint8_t *name = reader_bytes(&r, namesz), *desc;
+
+		reader_skip(&r, -r.pos & (align - 1));
+		desc = reader_bytes(&r, descsz);
+		if (!name || !desc)
+			break;
+		if (type == NT_GNU_BUILD_ID && namesz == 4 && memcmp(name, "GNU", 4) == 0)
+			set_build_id(image, desc, descsz);
+		if (type == 4 && namesz == 4 && memcmp(name, "Go\0", 4) == 0)
+			image->is_go = true;
+		reader_skip(&r, -r.pos & (align - 1));
+	}
+	free(bytes);
+}
+
 static void note_section(struct elf_image *image, size_t index, const GElf_Shdr *shdr,
                          const char *name)
 {
@@ -165,6 +204,7 @@ static void note_section(struct elf_image *image, size_t index, const GElf_Shdr 
 	        {".debug_frame", MODULE_DEBUG_FRAME},
 	        {".gopclntab", MODULE_GOPCLNTAB},
 	        {".data.rel.ro.gopclntab", MODULE_GOPCLNTAB},
+	        {".gnu_debuglink", MODULE_DEBUGLINK},
 	};
 	struct elf_section section = {
 	        .index = index,
@@ -181,6 +221,11 @@ static void note_section(struct elf_image *image, size_t index, const GElf_Shdr 
 		image->symtab[MODULE_SYMTAB] = section;
 	if (shdr->sh_type == SHT_DYNSYM && shdr->sh_entsize == sizeof(Elf64_Sym))
 		image->symtab[MODULE_DYNSYM] = section;
+	/* The program headers of a debug file may be those of the file it came from,
+	 * and then point nowhere. */
+	if (shdr->sh_type == SHT_NOTE && shdr->sh_flags & SHF_ALLOC &&
+	    image->build_id[0] == '\0')
+		read_notes(image, shdr->sh_offset, shdr->sh_size, shdr->sh_addralign);
 	if (shdr->sh_flags & SHF_EXECINSTR && shdr->sh_flags & SHF_ALLOC)
 		add_code(image, shdr->sh_addr, shdr->sh_size);
 }
@@ -228,42 +273,6 @@ static void read_sections(struct elf_image *image)
 		      compare_ranges);
 }
 
-static void set_build_id(struct elf_image *image, const uint8_t *id, size_t len)
-{
-	if (len > ELF_BUILD_ID_MAX)
-		return;
-	for (size_t i = 0; i < len; i++)
-		sprintf(image->build_id + 2 * i, "%02x", id[i]);
-}
-
-/* gABI, "Note Section": namesz, descsz, type, then name and desc, each padded. */
-static void read_notes(struct elf_image *image, const GElf_Phdr *phdr)
-{
-	size_t len = phdr->p_filesz < ELF_MAX_NOTES ? phdr->p_filesz : ELF_MAX_NOTES;
-	size_t align = phdr->p_align == 8 ? 8 : 4;
-	uint8_t *bytes = xmalloc(len + 1);
-	struct reader r;
-
-	len = elf_image_read_at(image, phdr->p_offset, bytes, len);
-	r = reader_init(bytes, len);
-	while (reader_left(&r) >= 12) {
-		uint32_t namesz = reader_u32(&r), descsz = reader_u32(&r);
-		uint32_t type = reader_u32(&r);
-		const uint8_t *name = reader_bytes(&r, namesz), *desc;
-
-		reader_skip(&r, -r.pos & (align - 1));
-		desc = reader_bytes(&r, descsz);
-		if (!name || !desc)
-			break;
-		if (type == NT_GNU_BUILD_ID && namesz == 4 && memcmp(name, "GNU", 4) == 0)
-			set_build_id(image, desc, descsz);
-		if (type == 4 && namesz == 4 && memcmp(name, "Go\0", 4) == 0)
-			image->is_go = true;
-		reader_skip(&r, -r.pos & (align - 1));
-	}
-	free(bytes);
-}
-
 static void read_load(struct elf_image *image, const GElf_Phdr *phdr)
 {
 	struct elf_load load = {
@@ -296,7 +305,7 @@ static int read_program_headers(struct elf_image *image)
 		if (phdr.p_type == PT_LOAD)
 			read_load(image, &phdr);
 		else if (phdr.p_type == PT_NOTE)
-			read_notes(image, &phdr);
+			read_notes(image, phdr.p_offset, phdr.p_filesz, phdr.p_align);
 		else if (phdr.p_type == PT_GNU_EH_FRAME &&
 		         phdr.p_vaddr + phdr.p_filesz > phdr.p_vaddr)
 			image->eh_frame_hdr = (struct module_range){

@@ -25,7 +25,8 @@
 #define ELF_MAX_SECTION  ((size_t)512 << 20)
 #define ELF_MAX_SECTIONS 65536
 #define ELF_MAX_LOADS    256
-#define ELF_MAX_NOTES    ((size_t)64 << 10)
+/* What is read of its notes altogether. */
+#define ELF_MAX_NOTES ((size_t)64 << 10)
 /* What all images of one cache may hold in memory together. */
 #define ELF_MAX_TOTAL ((size_t)1 << 30)
 
@@ -63,6 +64,7 @@ struct elf_image {
 	Elf *elf;
 	uint64_t entry;
 	bool is_go;
+	size_t notes_len; /* bytes of notes read so far */
 	char build_id[2 * ELF_BUILD_ID_MAX + 1];
 	ARRAY(struct elf_load) loads;
 	ARRAY(struct module_range) code;

@@ -20,21 +20,20 @@
  *   exe        /proc/PID/exe, for the main binary: right also when deleted.
  *
  * Each opens with O_PATH first: opening a device or a FIFO for real may already
- * do something, or wait for ever. Only what proves to be a regular file is
- * opened again for reading.
+ * do something, or wait for ever.
  */
 #include "module/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include "target/root.h"
 
 enum identity {
 	IDENTITY_OTHER,
@@ -51,30 +50,27 @@ static enum identity compare(const struct stat *st, const struct map *map)
 	return IDENTITY_SAME;
 }
 
-/* Turns an O_PATH descriptor, which is closed, into one for reading. */
+/* Turns an O_PATH descriptor, which is closed, into one for reading; or -errno. */
 static int reopen(int path_fd, const struct map *map, enum identity least)
 {
-	char link[32];
 	struct stat st;
-	int fd;
+	int err = 0;
 
 	if (path_fd < 0)
-		return -errno;
-	if (fstat(path_fd, &st) < 0) {
-		fd = -errno;
-	} else if (!S_ISREG(st.st_mode)) {
-		fd = -ENOEXEC;
-	} else if (compare(&st, map) < least) {
-		fd = -ESTALE;
-	} else {
-		snprintf(link, sizeof link, "/proc/self/fd/%d", path_fd);
-		/* O_NONBLOCK: do not wait for a lease to be broken. */
-		fd = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		if (fd < 0)
-			fd = -errno;
-	}
+		return path_fd;
+	if (fstat(path_fd, &st) < 0)
+		err = -errno;
+	else if (compare(&st, map) < least)
+		err = S_ISREG(st.st_mode) ? -ESTALE : -ENOEXEC;
+	if (err == 0)
+		return root_reopen(path_fd);
 	close(path_fd);
-	return fd;
+	return err;
+}
+
+static int or_errno(int fd)
+{
+	return fd < 0 ? -errno : fd;
 }
 
 static int open_map_files(const struct target *target, const struct map *map)
@@ -82,28 +78,23 @@ static int open_map_files(const struct target *target, const struct map *map)
 	char link[64];
 
 	snprintf(link, sizeof link, "map_files/%" PRIx64 "-%" PRIx64, map->start, map->end);
-	return reopen(openat(target->proc_fd, link, O_PATH | O_CLOEXEC), map,
+	return reopen(or_errno(openat(target->proc_fd, link, O_PATH | O_CLOEXEC)), map,
 	              IDENTITY_OTHER);
 }
 
 static int open_in_root(const struct target *target, const struct map *map)
 {
-	struct open_how how = {
-	        .flags = O_PATH | O_CLOEXEC,
-	        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-	};
 	enum identity least = map->deleted ? IDENTITY_SAME : IDENTITY_INODE;
-	int root, fd;
+	int root = root_open(target), fd;
 
-	root = openat(target->proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
-		return -errno;
-	fd = (int)syscall(SYS_openat2, root, map->path, &how, sizeof how);
-	if (fd < 0 && errno == ENOSYS) {
-		/* Before Linux 5.6: a symlink may lead out of the root, so
-		 * nothing less than the same file will do. */
+		return root;
+	fd = root_open_path(root, map->path, 0);
+	if (fd == -ENOSYS) {
+		/* A symlink may lead out of the root, so nothing less than the
+		 * same file will do. */
 		least = IDENTITY_SAME;
-		fd = openat(root, map->path + 1, O_PATH | O_CLOEXEC);
+		fd = or_errno(openat(root, map->path + 1, O_PATH | O_CLOEXEC));
 	}
 	fd = reopen(fd, map, least);
 	close(root);
@@ -113,14 +104,14 @@ static int open_in_root(const struct target *target, const struct map *map)
 static int open_here(const struct target *target, const struct map *map)
 {
 	(void)target;
-	return reopen(open(map->path, O_PATH | O_CLOEXEC), map, IDENTITY_SAME);
+	return reopen(or_errno(open(map->path, O_PATH | O_CLOEXEC)), map, IDENTITY_SAME);
 }
 
 static int open_exe(const struct target *target, const struct map *map)
 {
 	bool named = target->exe && strcmp(target->exe, map->path) == 0;
 
-	return reopen(openat(target->proc_fd, "exe", O_PATH | O_CLOEXEC), map,
+	return reopen(or_errno(openat(target->proc_fd, "exe", O_PATH | O_CLOEXEC)), map,
 	              named ? IDENTITY_INODE : IDENTITY_SAME);
 }
 

@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "module/debug.h"
 #include "module/elf_image.h"
 #include "module/file.h"
 
@@ -18,6 +19,8 @@
 
 struct module {
 	struct elf_image image;
+	struct debug_file debug;
+	bool debug_sought;
 	char *path;
 	bool vdso;
 };
@@ -44,6 +47,7 @@ struct module_cache *module_cache_new(void)
 
 static void module_free(struct module *module)
 {
+	debug_file_fini(&module->debug);
 	elf_image_fini(&module->image);
 	free(module->path);
 	free(module);
@@ -237,7 +241,19 @@ const struct module_range *module_code(const struct module *module, size_t *n)
 	return module->image.code.v;
 }
 
+void module_find_debug(struct module *module, const struct target *target)
+{
+	if (module->debug_sought || module->image.symtab[MODULE_SYMTAB].index)
+		return;
+	module->debug_sought = true;
+	debug_file_find(&module->debug, target, &module->image, module->path);
+}
+
 struct module_symbols module_symbols(struct module *module, enum module_symtab which)
 {
-	return elf_image_symbols(&module->image, which);
+	if (which != MODULE_DEBUG_SYMTAB)
+		return elf_image_symbols(&module->image, which);
+	if (!debug_file_prove(&module->debug))
+		return (struct module_symbols){0};
+	return elf_image_symbols(&module->debug.image, MODULE_SYMTAB);
 }

@@ -39,6 +39,7 @@ enum module_section {
 	MODULE_EH_FRAME,
 	MODULE_DEBUG_FRAME,
 	MODULE_GOPCLNTAB,
+	MODULE_DEBUGLINK,
 	MODULE_NSECTIONS,
 };
 
@@ -111,8 +112,9 @@ struct module_range {
 const struct module_range *module_code(const struct module *module, size_t *n);
 
 enum module_symtab {
-	MODULE_SYMTAB, /* .symtab: every symbol, unless the file was stripped */
-	MODULE_DYNSYM, /* .dynsym: what the dynamic linker needs */
+	MODULE_SYMTAB,       /* .symtab: every symbol, unless the file was stripped */
+	MODULE_DYNSYM,       /* .dynsym: what the dynamic linker needs */
+	MODULE_DEBUG_SYMTAB, /* .symtab of its separate debug file, once found */
 	MODULE_NSYMTABS,
 };
 
@@ -126,6 +128,13 @@ struct module_symbols {
 	const char *strings;
 	size_t strings_len;
 };
+
+/*
+ * Looks for the debug file of a module that has no .symtab itself, in the root
+ * of a target that runs it, then in ours (debug.h), and keeps it open. Once for
+ * each module, while the target lives; later calls do nothing.
+ */
+void module_find_debug(struct module *module, const struct target *target);
 
 /*
  * Reads a symbol table when first asked for; n is 0 if there is none. Good as

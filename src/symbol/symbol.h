@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names for addresses. A symbolizer holds a chain of sources for each module;
- * the first that knows an address answers. It fills a profile after capture,
+ * the first that knows an address answers. Code outside of modules has the names
+ * that its process gives to it (process.h). It fills a profile after capture,
  * each distinct location once.
  */
 #ifndef CPROF_SYMBOL_SYMBOL_H
@@ -13,6 +14,7 @@
 
 #include "module/module.h"
 #include "profile/profile.h"
+#include "target/target.h"
 
 struct symbolizer;
 
@@ -21,21 +23,23 @@ void symbolizer_free(struct symbolizer *symbolizer);
 
 /*
  * Says what code is behind a mapping of the profile: `module` (or NULL) at
- * `bias`. Called once for each mapping id, while the target may still live.
+ * `bias`, in `target`. Called once for each target and mapping id, while the
+ * target may still live: what names it has outside of the module is looked for
+ * now. The target is not used any more later.
  */
 void symbolizer_bind(struct symbolizer *symbolizer, uint32_t mapping, struct module *module,
-                     uint64_t bias);
+                     uint64_t bias, const struct target *target);
 
 /*
  * Gives every location without lines its lines: function names demangled, the
- * mangled ones as system_name; "libfoo.so+0x1a2b" where no symbol covers the
- * address (offset in the file), "[anon]+0x…" and the like without a file.
+ * mangled ones as system_name; a stand-in (stand_in.h), without a system_name,
+ * where no source has a name for the address.
  */
 void symbolizer_fill(struct symbolizer *symbolizer, struct profile *profile);
 
 struct symbol_stats {
 	size_t resolved;   /* locations that got a symbol's name */
-	size_t unresolved; /* that got file+0x… */
+	size_t unresolved; /* that got a stand-in */
 };
 struct symbol_stats symbolizer_stats(const struct symbolizer *symbolizer);
 

@@ -4,14 +4,17 @@
 start of the thread."""
 
 import os
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import procs
 import profiler
 import roots
 import tap
+import victims
 from victims import Victim
 
 REACHED = 0.98
@@ -73,6 +76,7 @@ def check_chain_program(name):
                     found.append(function)
         return found
 
+    run.code = code
     leaf = ["chain_leaf", "chain_two", "chain_one"]
     in_thread = leaf + ["chain_thread"]
     tids = {s.labels.get("thread_id") for s in run.profile.samples} - {None, victim.pid}
@@ -103,6 +107,32 @@ def test_stripped_pie():
     tap.ok(not any(n.startswith("chain_") for n in named), "stripped_pie: has no names")
     tap.ok(any(n.startswith("stripped_pie+0x") for n in named),
            "stripped_pie: what has no name is shown by its offset", repr(sorted(named)))
+    start, end = run.code["chain_leaf"]
+    at = [l for l in run.profile.locations if start <= l.address < end]
+    want = {"stripped_pie+0x%x" % (start - l.mapping.start + l.mapping.offset) for l in at}
+    tap.at_least(len(at), 2, "stripped_pie: several addresses of one function")
+    tap.equal({l.lines[0].function.name for l in at}, want,
+              "stripped_pie: a function without a name is one, by its start")
+
+
+def test_debug_file():
+    """A stripped program finds its names in the file that .gnu_debuglink names."""
+    objcopy = procs.program("objcopy")
+    directory = procs.temp_dir()
+    program, debug = directory + "/prog", directory + "/prog.debug"
+    subprocess.run([objcopy, "--only-keep-debug", victims.path("nofp"), debug], check=True)
+    subprocess.run([objcopy, "--strip-all", "--add-gnu-debuglink=" + debug,
+                    victims.path("nofp"), program], check=True)
+    for there in (True, False):
+        if not there:
+            os.unlink(debug)
+        process = procs.spawn([program, "60"], stdout=subprocess.DEVNULL)
+        procs.wait_until("it works", lambda: procs.cpu_ns(process.pid) > 100000000)
+        run = profiler.profile(process.pid, 1, hz=199)
+        named = {f.name for f in run.profile.functions}
+        tap.equal("chain_leaf" in named, there,
+                  "a debug file %s" % ("gives names" if there else "that is gone gives none"),
+                  repr(sorted(named)))
 
 
 def test_without_frame_pointers():
@@ -281,7 +311,7 @@ def check_cgo_thread(name):
     check_reached(run, name)
     chain = ["cpuHogThread", "cpuHogDriver"]
     check_chain(run, chain, 0.9, name)
-    # start_thread and clone3 have names only where libc's debug symbols are
+    # start_thread and clone3 have names only where libc's debug file is installed
     part = part_with(run.profile, lambda s: s.stack[:2] == chain and len(s.stack) == 4)
     tap.at_least(part, 0.9, name + ": … <- start_thread <- clone3", lambda: stacks_text(run))
     tap.ok("invented" not in profiler_names(run), name + ": nothing is made up")
@@ -331,6 +361,7 @@ if __name__ == "__main__":
     tap.run([
         test_static,
         test_stripped_pie,
+        test_debug_file,
         test_without_frame_pointers,
         test_debug_frame_alone,
         test_without_unwind_tables,

@@ -77,6 +77,18 @@ def test_node():
           ["[anon]"], at_top=1)
 
 
+def test_node_perf_map():
+    """What node compiled has the names that node itself writes down."""
+    pid = servers.node("--perf-basic-prof")
+    tap.cleanup(os.remove, "/tmp/perf-%d.map" % pid)
+    run = check("node --perf-basic-prof", pid, {"uv_run": 0.8},
+                ["JS:*", "v8::"])
+    names = {f.name: f.system_name for f in run.profile.functions}
+    compiled = [n for n in names if n.startswith("JS:*")]
+    tap.at_least(len(compiled), 1, "node: compiled functions have names", repr(sorted(names)))
+    tap.ok(all(names[n] == n for n in compiled), "node: their system names are the same")
+
+
 if __name__ == "__main__":
     profiler.require()
-    tap.run([test_redis, test_nginx, test_postgres, test_python, test_node])
+    tap.run([test_redis, test_nginx, test_postgres, test_python, test_node, test_node_perf_map])

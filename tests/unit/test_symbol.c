@@ -73,7 +73,8 @@ static uint32_t locate(struct own *own, uint64_t address)
 		mapping.offset = map->map.offset;
 		mapping.file = profile_string(own->profile, map->map.path);
 		map->profile_id = profile_mapping(own->profile, &mapping);
-		symbolizer_bind(own->symbolizer, map->profile_id, map->module, map->bias);
+		symbolizer_bind(own->symbolizer, map->profile_id, map->module, map->bias,
+		                own->target);
 	}
 	return profile_location(own->profile, map->profile_id, address);
 }
@@ -220,36 +221,101 @@ static void test_fallbacks(void **state)
 	} rows[] = {
 	        {"/usr/lib/libfoo.so", 0x7f0000100000, 0x2000, 0x7f0000100123,
 	         "libfoo.so+0x2123"},
-	        {"", 0x7f0000200000, 0, 0x7f0000200010, "[anon]+0x10"},
-	        {"//anon", 0x7f0000300000, 0, 0x7f0000300010, "[anon]+0x10"},
-	        {"[vsyscall]", 0xffffffffff600000, 0, 0xffffffffff600400,
-	         "[vsyscall]+0x400"},
-	        {"/memfd:jit", 0x7f0000400000, 0x1000, 0x7f0000400000, "memfd:jit+0x1000"},
+	        {"", 0x7f0000200000, 0, 0x7f0000200010, "[anon]"},
+	        {"", 0x7f0000200000, 0, 0x7f0000200020, "[anon]"},
+	        {"//anon", 0x7f0000300000, 0, 0x7f0000300010, "[anon]"},
+	        {"/dev/zero", 0x7f0000310000, 0, 0x7f0000310010, "[anon]"},
+	        {"/anon_hugepage", 0x7f0000320000, 0, 0x7f0000320010, "[anon]"},
+	        {"/SYSV00000000", 0x7f0000330000, 0, 0x7f0000330010, "[anon]"},
+	        {"[anon:v8]", 0x7f0000340000, 0, 0x7f0000340010, "[anon:v8]"},
+	        {"[vsyscall]", 0xffffffffff600000, 0, 0xffffffffff600400, "[vsyscall]"},
+	        {"/memfd:jit", 0x7f0000400000, 0x1000, 0x7f0000400000, "[memfd:jit]"},
 	        {"/ends/in/", 0x7f0000500000, 0, 0x7f0000500001, "/ends/in/+0x1"},
+	        {"/bin/memfd:x", 0x7f0000600000, 0, 0x7f0000600001, "memfd:x+0x1"},
 	};
+	enum { NROWS = sizeof rows / sizeof rows[0] };
 	struct profile *profile = profile_new();
 	struct symbolizer *symbolizer = symbolizer_new();
-	uint32_t ids[6], nowhere, pseudo;
+	uint32_t ids[NROWS], nowhere, pseudo;
 
 	(void)state;
-	for (size_t i = 0; i < 6; i++)
+	for (size_t i = 0; i < NROWS; i++)
 		ids[i] = add_location(profile, rows[i].file, rows[i].start, rows[i].offset,
 		                      rows[i].address);
 	nowhere = profile_location(profile, 0, 0xdead);
 	pseudo = profile_pseudo(profile, "[not sampled]");
-	symbolizer_bind(symbolizer, 1, NULL, 0);
-	symbolizer_bind(symbolizer, 0, NULL, 0);
+	symbolizer_bind(symbolizer, 1, NULL, 0, NULL);
+	symbolizer_bind(symbolizer, 0, NULL, 0, NULL);
 	symbolizer_fill(symbolizer, profile);
-	for (size_t i = 0; i < 6; i++)
+	for (size_t i = 0; i < NROWS; i++)
 		expect_symbol(profile, ids[i], rows[i].name, "");
-	expect_symbol(profile, nowhere, "[unknown]+0xdead", "");
+	expect_symbol(profile, nowhere, "[unknown]", "");
 	assert_string_equal(profile_text(profile, function_of(profile, pseudo)->name),
 	                    "[not sampled]");
 	assert_int_equal(symbolizer_stats(symbolizer).resolved, 0);
-	assert_int_equal(symbolizer_stats(symbolizer).unresolved, 7);
+	assert_int_equal(symbolizer_stats(symbolizer).unresolved, NROWS + 1);
 	symbolizer_free(symbolizer);
 	symbolizer_free(NULL);
 	profile_free(profile);
+}
+
+/*
+ * A hand-made file without symbols, mapped at its offset 0x1000, and unwind
+ * tables that tell of code at 0x401020 … 0x401040.
+ */
+static struct module *open_stripped(struct module_cache *cache)
+{
+	static const uint8_t frames[] = {
+	        /* the CIE: version 1, "zR", 1, -8, 16; pointers pcrel sdata4 */
+	        16, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b, 0, 0, 0,
+	        /* the FDE at 20, whose first address lies at 28 */
+	        16, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0};
+	const int32_t to_code = 0x401020 - (0x402100 + 28);
+	struct elf_build b;
+
+	elf_build(&b);
+	memcpy(b.u.bytes + 0x2100, frames, sizeof frames);
+	memcpy(b.u.bytes + 0x2100 + 28, &to_code, sizeof to_code);
+	elf_build_section(&b, ELF_BUILD_SCN_EH, SHT_PROGBITS, SHF_ALLOC, 0x2100,
+	                  sizeof frames);
+	b.sh[ELF_BUILD_SCN_SYMTAB].sh_type = SHT_PROGBITS;
+	return module_open_fd(cache, elf_build_file(b.u.bytes, sizeof b.u.bytes), "elf");
+}
+
+static void test_functions_of_unwind_tables(void **state)
+{
+	const uint64_t start = 0x7f0000001000;
+	static const struct {
+		uint64_t into;
+		const char *name;
+	} rows[] = {
+	        {0x1f, "elf+0x101f"}, {0x20, "elf+0x1020"}, {0x21, "elf+0x1020"},
+	        {0x3f, "elf+0x1020"}, {0x40, "elf+0x1040"},
+	};
+	struct module_cache *cache = module_cache_new();
+	struct symbolizer *symbolizer = symbolizer_new();
+	struct profile *profile = profile_new();
+	struct module *module = open_stripped(cache);
+	uint32_t ids[5], vdso;
+
+	(void)state;
+	assert_non_null(module);
+	for (size_t i = 0; i < 5; i++)
+		ids[i] = add_location(profile, "/bin/elf", start, 0x1000,
+		                      start + rows[i].into);
+	symbolizer_bind(symbolizer, 1, module, start - 0x401000, NULL);
+	/* An ELF image that is in memory alone has functions nevertheless. */
+	vdso = add_location(profile, "[vdso]", 0x7f0000501000, 0x1000, 0x7f000050102f);
+	symbolizer_bind(symbolizer, 2, module, 0x7f0000501000 - 0x401000, NULL);
+	symbolizer_fill(symbolizer, profile);
+	for (size_t i = 0; i < 5; i++)
+		expect_symbol(profile, ids[i], rows[i].name, "");
+	assert_ptr_equal(function_of(profile, ids[1]), function_of(profile, ids[3]));
+	expect_symbol(profile, vdso, "[vdso]+0x1020", "");
+	assert_int_equal(symbolizer_stats(symbolizer).unresolved, 6);
+	profile_free(profile);
+	symbolizer_free(symbolizer);
+	module_cache_free(cache);
 }
 
 /* The names of symbols "alpha" and "beta" of a hand-made file, replaced. */
@@ -269,7 +335,7 @@ static void expect_names(const char *mangled, const char *name, const char *syst
 	module = module_open_fd(cache, elf_build_file(b.u.bytes, sizeof b.u.bytes), "elf");
 	assert_non_null(module);
 	location = add_location(profile, "/bin/elf", 0x401000, 0x1000, 0x401001);
-	symbolizer_bind(symbolizer, 1, module, 0);
+	symbolizer_bind(symbolizer, 1, module, 0, NULL);
 	symbolizer_fill(symbolizer, profile);
 	expect_symbol(profile, location, name, system_name);
 	profile_free(profile);
@@ -308,7 +374,7 @@ static void test_bias(void **state)
 	alpha = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f000000100f);
 	beta = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f0000001020);
 	neither = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f0000001010);
-	symbolizer_bind(symbolizer, 1, module, 0x7f0000001000 - 0x401000);
+	symbolizer_bind(symbolizer, 1, module, 0x7f0000001000 - 0x401000, NULL);
 	symbolizer_fill(symbolizer, profile);
 	expect_symbol(profile, alpha, "alpha", "alpha");
 	expect_symbol(profile, beta, "beta", "beta");
@@ -502,6 +568,7 @@ int main(void)
 	                                        own_teardown),
 	        cmocka_unit_test_setup_teardown(test_vdso, own_setup, own_teardown),
 	        cmocka_unit_test(test_fallbacks),
+	        cmocka_unit_test(test_functions_of_unwind_tables),
 	        cmocka_unit_test(test_names_of_symbols),
 	        cmocka_unit_test(test_bias),
 	        cmocka_unit_test(test_demangle),

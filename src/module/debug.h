@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finds the separate debug file of a stripped one. Inside of module/ alone. */
+#ifndef CPROF_MODULE_DEBUG_H
+#define CPROF_MODULE_DEBUG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "module/elf_image.h"
+#include "target/target.h"
+
+/* All zeroes: there is none. */
+struct debug_file {
+	struct elf_image image;
+	bool found;
+	bool unproven; /* its checksum has still to be compared */
+	uint32_t crc;
+};
+
+/* Looks for the debug file of an image whose name in the target is `path`.
+ * Without a target (NULL) it is looked for in our own root alone. */
+void debug_file_find(struct debug_file *debug, const struct target *target,
+                     struct elf_image *image, const char *path);
+/* Whether there is one, and it is the right one: may have to read all of it. */
+bool debug_file_prove(struct debug_file *debug);
+void debug_file_fini(struct debug_file *debug);
+
+/* What .gnu_debuglink says. */
+struct debug_link {
+	const char *name; /* in the section's bytes; a file's name without a slash */
+	uint32_t crc;
+};
+bool debug_link_parse(struct module_view section, struct debug_link *link);
+
+/* The CRC-32 of .gnu_debuglink, of bytes that follow others with `crc`; first 0. */
+uint32_t debug_crc32(uint32_t crc, const uint8_t *data, size_t len);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /tmp is everybody's, so a perf map is believed only if it is a regular file,
+ * no symlink, of the process's user, of root, or of our own user. The process
+ * names it with the pid that it knows itself by, in its own root. Whoever is
+ * used to perf may have copied it from a container to where perf looks, our own
+ * /tmp, under the pid that we know.
+ */
+#include "symbol/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "symbol/perf_map.h"
+#include "target/root.h"
+
+/* Of a larger file, only the last part is read: the newest code. */
+#define MAX_BYTES ((size_t)64 << 20)
+
+/* One place to look at. */
+struct place {
+	int root;
+	char path[32];
+};
+
+struct symbol_process {
+	struct place places[2];
+	uid_t uid;
+	int fd; /* the file as it was at the beginning; -1: none */
+	bool is_read;
+	struct perf_map *map;
+};
+
+static bool is_trusted(const struct symbol_process *process, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 &&
+	       (st.st_uid == process->uid || st.st_uid == 0 || st.st_uid == geteuid());
+}
+
+static int open_map(const struct symbol_process *process)
+{
+	for (size_t i = 0; i < 2; i++) {
+		const struct place *place = &process->places[i];
+		int fd = place->root < 0
+		                 ? place->root
+		                 : root_open_file(place->root, place->path, ROOT_NO_FOLLOW);
+
+		if (fd < 0)
+			continue;
+		if (is_trusted(process, fd))
+			return fd;
+		log_verbose("%s is not used: it belongs to another user", place->path);
+		close(fd);
+	}
+	return -1;
+}
+
+static void name_map(struct place *place, int root, pid_t pid)
+{
+	place->root = root;
+	snprintf(place->path, sizeof place->path, "/tmp/perf-%d.map", pid);
+}
+
+struct symbol_process *symbol_process_new(const struct target *target)
+{
+	struct symbol_process *process = xcalloc(1, sizeof *process);
+	struct procfs_status status;
+	char text[4096];
+	ssize_t n = procfs_read_fixed(target->proc_fd, "status", text, sizeof text);
+
+	process->fd = process->places[0].root = process->places[1].root = -1;
+	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
+		return process;
+	process->uid = status.uid[1];
+	name_map(&process->places[0], root_open(target),
+	         status.ns_pid > 0 ? status.ns_pid : target->pid);
+	name_map(&process->places[1], open("/", O_PATH | O_DIRECTORY | O_CLOEXEC),
+	         target->pid);
+	process->fd = open_map(process);
+	return process;
+}
+
+static void close_files(struct symbol_process *process)
+{
+	int fds[] = {process->fd, process->places[0].root, process->places[1].root};
+
+	for (size_t i = 0; i < 3; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	process->fd = process->places[0].root = process->places[1].root = -1;
+}
+
+void symbol_process_free(struct symbol_process *process)
+{
+	if (!process)
+		return;
+	close_files(process);
+	perf_map_free(process->map);
+	free(process);
+}
+
+static struct perf_map *read_map(int fd)
+{
+	struct stat st;
+	size_t len = 0, size;
+	off_t from = 0;
+	ssize_t n = 1;
+	char *text;
+
+	if (fstat(fd, &st) < 0 || st.st_size <= 0)
+		return NULL;
+	size = (size_t)st.st_size;
+	if (size > MAX_BYTES) {
+		from = (off_t)(size - MAX_BYTES);
+		size = MAX_BYTES;
+	}
+	text = xmalloc(size);
+	while (len < size && n > 0) {
+		n = pread(fd, text + len, size - len, from + (off_t)len);
+		if (n > 0)
+			len += (size_t)n;
+	}
+	return perf_map_parse(text, len);
+}
+
+/* The file of now, else the one there was at the beginning. */
+static void read_names(struct symbol_process *process)
+{
+	int fd = open_map(process);
+
+	process->is_read = true;
+	if (fd >= 0 && process->fd >= 0)
+		close(process->fd);
+	if (fd >= 0)
+		process->fd = fd;
+	if (process->fd >= 0)
+		process->map = read_map(process->fd);
+	close_files(process);
+}
+
+const char *symbol_process_name(struct symbol_process *process, uint64_t address)
+{
+	const struct perf_map_entry *entry;
+
+	if (!process->is_read)
+		read_names(process);
+	entry = process->map ? perf_map_find(process->map, address) : NULL;
+	return entry ? entry->name : NULL;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The names that a process has for code outside of its modules: its perf map.
+ * Found while the process lives, read when the first name is wanted, which is
+ * after sampling, so that it has the code that was made meanwhile. Inside of
+ * symbol/ alone.
+ */
+#ifndef CPROF_SYMBOL_PROCESS_H
+#define CPROF_SYMBOL_PROCESS_H
+
+#include <stdint.h>
+
+#include "target/target.h"
+
+struct symbol_process;
+
+/* Does not keep the target. */
+struct symbol_process *symbol_process_new(const struct target *target);
+void symbol_process_free(struct symbol_process *process);
+
+/* The name of the code at an address, or NULL. Good as long as the process. */
+const char *symbol_process_name(struct symbol_process *process, uint64_t address);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "target/root.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int root_open(const struct target *target)
+{
+	int fd = openat(target->proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+bool root_is_ours(int root)
+{
+	struct stat theirs, ours;
+
+	return fstat(root, &theirs) == 0 && stat("/", &ours) == 0 &&
+	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
+}
+
+int root_open_path(int root, const char *path, int flags)
+{
+	struct open_how how = {
+	        .flags = (uint64_t)(O_PATH | O_CLOEXEC | flags),
+	        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int root_reopen(int path_fd)
+{
+	char link[32];
+	struct stat st;
+	int fd;
+
+	if (fstat(path_fd, &st) < 0) {
+		fd = -errno;
+	} else if (!S_ISREG(st.st_mode)) {
+		fd = -ENOEXEC;
+	} else {
+		snprintf(link, sizeof link, "/proc/self/fd/%d", path_fd);
+		/* O_NONBLOCK: do not wait for a lease to be broken. */
+		fd = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		if (fd < 0)
+			fd = -errno;
+	}
+	close(path_fd);
+	return fd;
+}
+
+int root_open_file(int root, const char *path, enum root_follow follow)
+{
+	int fd = root_open_path(root, path, follow == ROOT_FOLLOW ? 0 : O_NOFOLLOW);
+
+	if (fd == -ENOSYS && root_is_ours(root)) {
+		fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+		fd = fd < 0 ? -errno : fd;
+	}
+	return fd < 0 ? fd : root_reopen(fd);
+}
