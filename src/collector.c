@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -337,6 +338,9 @@ static void *collector_main(void *arg)
 	struct collector *collector = arg;
 	struct snapshot *snap;
 
+	/* Like the sampler's: on a busy machine snapshots would pile up, and a thread
+	 * that stands still might wait for the tables while we wait for a CPU. */
+	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
 	while ((snap = queue_wait(collector->queue))) {
 		collect(collector, snap);
 		queue_done(collector->queue);

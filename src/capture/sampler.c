@@ -30,10 +30,6 @@
  * since. What is still open then is released by the kernel. */
 #define LAST_STOPS_NS (300 * NS_PER_MS)
 
-/* The capture thread's priority, where it may be raised: it runs seldom, and
- * briefly. */
-#define CAPTURE_NICE (-10)
-
 /* A tick is late when more than this part of a period has gone by. */
 #define LATE_PART 10
 
@@ -251,7 +247,7 @@ static void capture_main(void *arg)
 	struct sampler *sampler = arg;
 
 	/* While we are kept from our CPU, a stopped thread is kept from its own. */
-	(void)setpriority(PRIO_PROCESS, 0, CAPTURE_NICE);
+	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
 	if (tracer_init() == 0) {
 		run(sampler);
 		take_last_stops(sampler);

@@ -21,6 +21,9 @@
 #include "capture/snapshot.h"
 #include "target/target.h"
 
+/* The priority of who samples, where it may be raised: they run seldom, briefly. */
+#define SAMPLER_NICE (-10)
+
 struct sampler_options {
 	double frequency_hz;
 	uint64_t duration_ns; /* 0: until stopped or all targets are gone */
