@@ -128,24 +128,26 @@ static void test_no_process(void **state)
 	assert_non_null(strstr(err.text, "no process"));
 }
 
+static _Atomic pid_t other_tid;
+
 static void *own_tid(void *arg)
 {
-	*(pid_t *)arg = gettid();
+	(void)arg;
+	other_tid = gettid();
 	pause();
 	return NULL;
 }
 
 static void test_thread_is_no_process(void **state)
 {
-	_Atomic pid_t tid = 0;
 	struct error err = {0};
 	pthread_t thread;
 
 	(void)state;
-	assert_int_equal(pthread_create(&thread, NULL, own_tid, (void *)&tid), 0);
-	while (tid == 0)
+	assert_int_equal(pthread_create(&thread, NULL, own_tid, NULL), 0);
+	while (other_tid == 0)
 		usleep(1000);
-	assert_null(target_open(tid, &err));
+	assert_null(target_open(other_tid, &err));
 	assert_non_null(strstr(err.text, "thread of process"));
 	pthread_cancel(thread);
 	pthread_join(thread, NULL);
@@ -153,7 +155,7 @@ static void test_thread_is_no_process(void **state)
 
 static void test_launch(void **state)
 {
-	char *argv[] = {"sh", "-c", "exit 7", NULL};
+	char sh[] = "sh", c[] = "-c", script[] = "exit 7", *argv[] = {sh, c, script, NULL};
 	struct launch launch;
 	struct error err;
 	struct target *target;
@@ -173,7 +175,7 @@ static void test_launch(void **state)
 
 static void test_launch_fails(void **state)
 {
-	char *argv[] = {"/no/such/program", NULL};
+	char program[] = "/no/such/program", *argv[] = {program, NULL};
 	struct launch launch;
 	struct error err = {0};
 
