@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rules among the other ways to unwind: who answers for which frame, what happens
- * when a frame needs a register that rules have left behind, and that their cache
- * tells modules and addresses apart.
+ * when a frame needs a register that rules have left behind, and that one cache
+ * serves many processes.
  */
 #include "chains.h"
 
 #include <dlfcn.h>
+#include <sys/syscall.h>
 
 /* A frame that is found by RBX, as that of _dl_runtime_resolve. */
 __asm__(".text\n"
@@ -42,6 +43,13 @@ SHOT_NOINLINE static void spoiler(void)
 SHOT_NOINLINE static void run_spoiled(void)
 {
 	by_rbx(spoiler);
+	SHOT_STAY();
+}
+
+/* The same above a frame that RBP points to. */
+SHOT_NOINLINE static void run_tempting(void)
+{
+	bare_outer(run_spoiled);
 	SHOT_STAY();
 }
 
@@ -116,9 +124,10 @@ static void test_rules_alone(void **state)
 	static struct shot shot;
 
 	(void)state;
-	shot_start(&shot, run_spoiled);
+	shot_start(&shot, run_tempting);
 	shot_open(&shot, UNWIND_RULES);
 	shot_fire(&shot);
+	assert_true(regs_has(&shot.snap.regs, ARCH_REG_FP));
 	SHOT_EXPECT(&shot, "chain_c", "chain_b", "spoiler", "by_rbx");
 	assert_string_equal(shot_name(&shot.frames[shot.result.nframes - 1]), "by_rbx");
 	shot_expect_end(&shot, UNWIND_END_NO_INFO);
@@ -149,6 +158,59 @@ static void test_rules_alone_chain(void **state)
 	SHOT_EXPECT(&shot, "chain_c", "chain_b", "bare_outer", "run_bare", "shot_start");
 	assert_int_equal(frames_by(&shot, "frame-pointer"), 1);
 	shot_end(&shot);
+}
+
+/* ---- a trampoline right behind code that has an FDE ---- */
+
+__asm__(".text\n"
+        "	.cfi_startproc\n"
+        "	nop\n"
+        "	.cfi_endproc\n"
+        ".type edge_sigreturn, @function\n"
+        "edge_sigreturn:\n"
+        "	mov $15, %rax\n"
+        "	syscall\n"
+        ".size edge_sigreturn, . - edge_sigreturn\n");
+void edge_sigreturn(void);
+
+SHOT_NOINLINE static void on_signal(int sig)
+{
+	(void)sig;
+	chain_b();
+}
+
+SHOT_NOINLINE static void run_handler(void)
+{
+	/* struct sigaction as the kernel has it (rt_sigaction(2)) */
+	struct {
+		void (*handler)(int);
+		unsigned long flags;
+		void (*restorer)(void);
+		uint64_t mask;
+	} action = {on_signal, 0x04000000 /* SA_RESTORER */, edge_sigreturn, 0};
+
+	syscall(SYS_rt_sigaction, SIGALRM, &action, NULL, sizeof action.mask);
+	raise(SIGALRM);
+	SHOT_STAY();
+}
+
+static void test_edge(void **state)
+{
+	static const enum unwind_method methods[] = {UNWIND_AUTO, UNWIND_RULES,
+	                                             UNWIND_TRACKING};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+		static struct shot shot;
+
+		shot_start(&shot, run_handler);
+		shot_open(&shot, methods[i]);
+		shot_fire(&shot);
+		SHOT_EXPECT(&shot, "chain_c", "chain_b", "on_signal", "edge_sigreturn");
+		assert_true(shot_find(&shot, "run_handler", 0) > 0);
+		shot_expect_end(&shot, UNWIND_END_MARKER);
+		shot_end(&shot);
+	}
 }
 
 /* ---- one unwinder, many processes ---- */
@@ -203,6 +265,7 @@ int main(void)
 	        cmocka_unit_test(test_never_known),
 	        cmocka_unit_test(test_rules_alone),
 	        cmocka_unit_test(test_rules_alone_chain),
+	        cmocka_unit_test(test_edge),
 	        cmocka_unit_test(test_shared_cache),
 	};
 
