@@ -540,9 +540,10 @@ static void tell_unwinding(const struct collector *collector)
 {
 	struct unwind_stats stats = unwinder_stats(collector->unwinder);
 
-	for (size_t i = 0; i < UNWIND_MAX_BACKENDS && stats.backend[i].name; i++)
-		log_verbose("unwinding: %s found %" PRIu64 " callers",
-		            stats.backend[i].name, stats.backend[i].nframes);
+	for (size_t i = 0; i < UNWIND_MAX_BACKENDS; i++)
+		if (stats.backend[i].nframes > 0)
+			log_verbose("unwinding: %s found %" PRIu64 " callers",
+			            stats.backend[i].name, stats.backend[i].nframes);
 	log_verbose("unwinding: %" PRIu64 " of %" PRIu64 " stacks were walked again with "
 	            "all registers",
 	            stats.nagain, stats.nstacks);

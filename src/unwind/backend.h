@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "unwind/tables.h"
 #include "unwind/unwind.h"
 
 /* How often one stack may go on at another place that is not further up. */
@@ -32,6 +33,7 @@ enum walk_refusal {
 /* A stack on its way from the leaf outward. */
 struct walk {
 	struct space *space;
+	struct unwind_tables *tables; /* shared by all backends */
 	const struct snapshot *snap;
 	const struct unwind_demand *demand; /* or NULL */
 	struct regs regs;                   /* of the frame whose caller is sought */

@@ -46,6 +46,7 @@ static const struct method methods[UNWIND_NMETHODS] = {
 
 struct unwinder {
 	const struct method *method;
+	struct unwind_tables tables;
 	void *state[UNWIND_MAX_BACKENDS];
 	uint64_t nframes[UNWIND_MAX_BACKENDS]; /* that each found the caller of */
 	uint64_t nstacks;
@@ -92,16 +93,20 @@ void unwinder_free(struct unwinder *unwinder)
 		if (backend != NULL && backend->state_free != NULL)
 			backend->state_free(unwinder->state[i]);
 	}
+	unwind_tables_fini(&unwinder->tables);
 	free(unwinder);
 }
 
-static void walk_begin(struct walk *walk, struct space *space, const struct snapshot *snap,
-                       const struct unwind_demand *demand)
+static void walk_begin(struct walk *walk, struct unwinder *unwinder, struct space *space,
+                       const struct snapshot *snap, const struct unwind_demand *demand)
 {
 	uint64_t sp = snap->regs.r[ARCH_REG_SP];
 
-	*walk = (struct walk){
-	        .space = space, .snap = snap, .demand = demand, .regs = snap->regs};
+	*walk = (struct walk){.space = space,
+	                      .tables = &unwinder->tables,
+	                      .snap = snap,
+	                      .demand = demand,
+	                      .regs = snap->regs};
 	walk->base = sp < ARCH_RED_ZONE ? 0 : sp - ARCH_RED_ZONE;
 	walk->window_end = walk->base;
 	if (snap->nsegments > 0 && snap->segment[0].addr <= walk->base &&
@@ -237,12 +242,12 @@ struct unwind_result unwinder_run(struct unwinder *unwinder, struct space *space
 
 	assert(max > 0);
 	unwinder->nstacks++;
-	walk_begin(&walk, space, snap, demand);
+	walk_begin(&walk, unwinder, space, snap, demand);
 	result = run(unwinder, false, &walk, frames, max);
 	if (result.end == UNWIND_END_REGISTER && walk.dropped &&
 	    unwinder->method->first_drops) {
 		unwinder->nagain++;
-		walk_begin(&walk, space, snap, demand);
+		walk_begin(&walk, unwinder, space, snap, demand);
 		result = run(unwinder, true, &walk, frames, max);
 	}
 	return result;

@@ -36,7 +36,6 @@
 #include "base/mem.h"
 #include "module/fde.h"
 #include "unwind/backend.h"
-#include "unwind/tables.h"
 #include "unwind/vet.h"
 
 /* Not declared by libunwind.h, but exported for those who look up themselves. */
@@ -73,7 +72,6 @@ struct unwound_space {
 
 struct state {
 	ARRAY(struct unwound_space) spaces;
-	struct unwind_tables tables;
 };
 
 /* One step: what the accessors work with. */
@@ -368,7 +366,7 @@ static enum unwind_verdict libunwind_step(void *opaque, struct walk *walk,
 
 	if (where->module == NULL)
 		return UNWIND_PASS;
-	table = unwind_tables_find(&state->tables, where->module);
+	table = unwind_tables_find(walk->tables, where->module);
 	space = find_space(state, walk->space);
 	job.code = find_code(space, table, where, walk_lookup_pc(walk));
 	if (!job.code->usable)
@@ -395,7 +393,6 @@ static void libunwind_state_free(void *opaque)
 		free(state->spaces.v[i].code);
 	}
 	array_fini(&state->spaces);
-	unwind_tables_fini(&state->tables);
 	free(state);
 }
 

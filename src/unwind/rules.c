@@ -25,7 +25,6 @@
 
 #include "base/mem.h"
 #include "unwind/cfi.h"
-#include "unwind/tables.h"
 
 #define SLOT_BITS 15
 #define NSLOTS    (1u << SLOT_BITS)
@@ -37,18 +36,17 @@ struct slot {
 };
 
 struct state {
-	struct unwind_tables tables;
-	struct slot *slots;
+	struct slot slots[NSLOTS];
 };
 
-static struct cfi_rule make_rule(struct state *state, struct walk *walk, uint64_t vaddr)
+static struct cfi_rule make_rule(struct walk *walk, uint64_t vaddr)
 {
 	const struct space_map *where = walk->frame.where;
 	uint64_t pc = vaddr + where->bias;
 	struct cfi_rule rule = {.kind = CFI_NONE};
 	struct fde fde;
 
-	if (fde_find(unwind_tables_find(&state->tables, where->module), vaddr, &fde)) {
+	if (fde_find(unwind_tables_find(walk->tables, where->module), vaddr, &fde)) {
 		rule = cfi_rule_at(&fde, vaddr, pc);
 		rule.edge = rule.edge && unwind_is_sigreturn(walk, pc + 1);
 	} else {
@@ -76,8 +74,8 @@ static struct cfi_rule find_rule(struct state *state, struct walk *walk, uint64_
 	if (slot->module == module && slot->vaddr == vaddr)
 		return slot->rule;
 	if (vaddr > UINT32_MAX)
-		return make_rule(state, walk, vaddr);
-	slot->rule = make_rule(state, walk, vaddr);
+		return make_rule(walk, vaddr);
+	slot->rule = make_rule(walk, vaddr);
 	slot->module = module;
 	slot->vaddr = (uint32_t)vaddr;
 	return slot->rule;
@@ -166,25 +164,13 @@ static enum unwind_verdict rules_step(void *opaque, struct walk *walk,
 
 static void *rules_state_new(void)
 {
-	struct state *state = xcalloc(1, sizeof *state);
-
-	state->slots = xcalloc(NSLOTS, sizeof *state->slots);
-	return state;
-}
-
-static void rules_state_free(void *opaque)
-{
-	struct state *state = opaque;
-
-	unwind_tables_fini(&state->tables);
-	free(state->slots);
-	free(state);
+	return xcalloc(1, sizeof(struct state));
 }
 
 const struct unwind_backend unwind_backend_rules = {
         .name = "rules",
         .state_new = rules_state_new,
-        .state_free = rules_state_free,
+        .state_free = free,
         .step = rules_step,
 };
 

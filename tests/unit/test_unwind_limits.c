@@ -55,7 +55,9 @@ static void test_window(void **state)
 	assert_true(window > 4096);
 	shot_expect_end(&shot, UNWIND_END_MARKER);
 	SHOT_EXPECT(&shot, "recurse", "recurse", "recurse");
-	assert_int_equal(shot_find(&shot, "run_recursion", 0), 3 + RECURSION);
+	/* The leaf may still be in write. */
+	assert_int_equal(shot_find(&shot, "run_recursion", 0),
+	                 shot_find(&shot, "chain_c", 0) + 3 + RECURSION);
 	/* A window of what was used is enough, and a byte less is not. */
 	shot_copy_stack(&shot, shot.result.stack_used);
 	shot_unwind(&shot, NULL, SHOT_MAX_FRAMES);
