@@ -537,9 +537,15 @@ void options_print_help(void)
 void options_print_version(void)
 {
 	printf("%s %s\n", PACKAGE_NAME, PACKAGE_VERSION);
-	puts("x86_64 Linux; modes: cpu; unwinding: rules, libunwind, Go, frame "
-	     "pointers; symbols: "
-	     "ELF;\n"
-	     "names: C++ and Rust demangled; debuginfod: no\n"
+#ifdef HAVE_LZMA
+	const char *mini = "yes";
+#else
+	const char *mini = "no";
+#endif
+	printf("x86_64 Linux; modes: cpu; unwinding: rules, libunwind, Go, frame "
+	       "pointers;\n"
+	       "symbols: ELF, separate debug files, perf maps, .gnu_debugdata: %s;\n",
+	       mini);
+	puts("names: C++ and Rust demangled; debuginfod: no\n"
 	     "Licence: Apache-2.0 <https://www.apache.org/licenses/LICENSE-2.0>");
 }

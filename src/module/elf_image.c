@@ -205,6 +205,7 @@ static void note_section(struct elf_image *image, size_t index, const GElf_Shdr 
 	        {".gopclntab", MODULE_GOPCLNTAB},
 	        {".data.rel.ro.gopclntab", MODULE_GOPCLNTAB},
 	        {".gnu_debuglink", MODULE_DEBUGLINK},
+	        {".gnu_debugdata", MODULE_DEBUGDATA},
 	};
 	struct elf_section section = {
 	        .index = index,

@@ -11,16 +11,21 @@
 #include "module/debug.h"
 #include "module/elf_image.h"
 #include "module/file.h"
+#include "module/unxz.h"
 
 /* Each open module holds a descriptor; no process maps nearly so many files. */
 #define CACHE_MAX_FILES 8192
 /* A vDSO has two pages. */
 #define VDSO_MAX_BYTES ((size_t)256 << 10)
+/* A symbol table alone. */
+#define MINI_MAX_BYTES ((size_t)64 << 20)
 
 struct module {
 	struct elf_image image;
 	struct debug_file debug;
 	bool debug_sought;
+	struct elf_image *mini; /* what .gnu_debugdata holds; NULL: nothing */
+	bool mini_sought;
 	char *path;
 	bool vdso;
 };
@@ -48,6 +53,9 @@ struct module_cache *module_cache_new(void)
 static void module_free(struct module *module)
 {
 	debug_file_fini(&module->debug);
+	if (module->mini)
+		elf_image_fini(module->mini);
+	free(module->mini);
 	elf_image_fini(&module->image);
 	free(module->path);
 	free(module);
@@ -249,8 +257,47 @@ void module_find_debug(struct module *module, const struct target *target)
 	debug_file_find(&module->debug, target, &module->image, module->path);
 }
 
+/* Fedora leaves the functions' names in its stripped programs: an ELF file with
+ * nothing but .symtab, packed. */
+static struct elf_image *open_mini(struct module *module)
+{
+	struct module_view packed = module_section(module, MODULE_DEBUGDATA);
+	size_t *total = module->image.total, len;
+	struct elf_image *mini;
+	uint8_t *bytes;
+
+	if (!packed.data || *total > ELF_MAX_TOTAL - MINI_MAX_BYTES)
+		return NULL;
+	bytes = unxz(packed.data, packed.len, MINI_MAX_BYTES, &len);
+	if (!bytes)
+		return NULL;
+	mini = xcalloc(1, sizeof *mini);
+	if (elf_image_open_memory(mini, bytes, len, total) == 0) {
+		*total += len;
+		return mini;
+	}
+	elf_image_fini(mini);
+	free(mini);
+	return NULL;
+}
+
+static struct module_symbols mini_symbols(struct module *module)
+{
+	const struct module_symbols none = {0};
+
+	if (module->image.symtab[MODULE_SYMTAB].index || module->debug.found)
+		return none;
+	if (!module->mini_sought) {
+		module->mini_sought = true;
+		module->mini = open_mini(module);
+	}
+	return module->mini ? elf_image_symbols(module->mini, MODULE_SYMTAB) : none;
+}
+
 struct module_symbols module_symbols(struct module *module, enum module_symtab which)
 {
+	if (which == MODULE_MINI_SYMTAB)
+		return mini_symbols(module);
 	if (which != MODULE_DEBUG_SYMTAB)
 		return elf_image_symbols(&module->image, which);
 	if (!debug_file_prove(&module->debug))

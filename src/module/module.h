@@ -40,6 +40,7 @@ enum module_section {
 	MODULE_DEBUG_FRAME,
 	MODULE_GOPCLNTAB,
 	MODULE_DEBUGLINK,
+	MODULE_DEBUGDATA,
 	MODULE_NSECTIONS,
 };
 
@@ -115,6 +116,7 @@ enum module_symtab {
 	MODULE_SYMTAB,       /* .symtab: every symbol, unless the file was stripped */
 	MODULE_DYNSYM,       /* .dynsym: what the dynamic linker needs */
 	MODULE_DEBUG_SYMTAB, /* .symtab of its separate debug file, once found */
+	MODULE_MINI_SYMTAB,  /* .symtab in .gnu_debugdata, as Fedora packs it */
 	MODULE_NSYMTABS,
 };
 

@@ -82,14 +82,9 @@ static char *last_lines(char *text, size_t len)
 {
 	size_t lines = 0;
 
-	while (len > 0) {
-		char *newline = memrchr(text, '\n', len);
-
-		if (!newline)
-			return text;
-		if (lines++ == PERF_MAP_MAX_LINES)
-			return newline + 1;
-		len = (size_t)(newline - text);
+	for (size_t i = len; i > 0; i--) {
+		if (text[i - 1] == '\n' && lines++ == PERF_MAP_MAX_LINES)
+			return text + i;
 	}
 	return text;
 }

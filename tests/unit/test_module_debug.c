@@ -3,6 +3,8 @@
  * Separate debug files, found in the root of another process: by build id and by
  * .gnu_debuglink, the right ones and those that must not be taken for it.
  */
+#include "config.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,9 +15,14 @@
 
 #include <cmocka.h>
 
+#ifdef HAVE_LZMA
+#include <lzma.h>
+#endif
+
 #include "elf_build.h"
 #include "module/debug.h"
 #include "module/module.h"
+#include "module/unxz.h"
 #include "other_root.h"
 #include "target/root.h"
 
@@ -60,18 +67,24 @@ static struct module *open_program(struct other_root *f, struct elf_build *b,
 	return module;
 }
 
-/* .gnu_debuglink takes the place of .debug_frame. */
+/* A section that takes the place of .debug_frame; its bytes are at 0x2200. */
+static void add_section(struct elf_build *b, const char *name, size_t size)
+{
+	Elf64_Shdr *names = &b->sh[ELF_BUILD_SCN_NAMES];
+	size_t len = strlen(name) + 1;
+
+	assert_true(names->sh_size + len <= 0x80 && 0x2200 + size <= 0x3000);
+	memcpy(b->u.bytes + names->sh_offset + names->sh_size, name, len);
+	elf_build_section(b, ELF_BUILD_SCN_DEBUG, SHT_PROGBITS, 0, 0x2200, size);
+	b->sh[ELF_BUILD_SCN_DEBUG].sh_name = (Elf64_Word)names->sh_size;
+	names->sh_size += len;
+}
+
 static void add_link(struct elf_build *b, const char *name, uint32_t crc)
 {
-	static const char section[] = ".gnu_debuglink";
-	Elf64_Shdr *names = &b->sh[ELF_BUILD_SCN_NAMES];
 	size_t len = strlen(name) + 1, padded = (len + 3) & ~(size_t)3;
 
-	assert_true(names->sh_size + sizeof section <= 0x80 && padded + 4 <= 0x100);
-	memcpy(b->u.bytes + names->sh_offset + names->sh_size, section, sizeof section);
-	elf_build_section(b, ELF_BUILD_SCN_DEBUG, SHT_PROGBITS, 0, 0x2200, padded + 4);
-	b->sh[ELF_BUILD_SCN_DEBUG].sh_name = (Elf64_Word)names->sh_size;
-	names->sh_size += sizeof section;
+	add_section(b, ".gnu_debuglink", padded + 4);
 	memcpy(b->u.bytes + 0x2200, name, len);
 	memcpy(b->u.bytes + 0x2200 + padded, &crc, sizeof crc);
 }
@@ -277,6 +290,81 @@ static void test_own_symbols_suffice(void **state)
 	assert_false(has_names(f, module));
 }
 
+#ifdef HAVE_LZMA
+
+struct packed {
+	uint8_t bytes[0xe00];
+	size_t len;
+};
+
+static void pack(struct packed *packed, const void *bytes, size_t len)
+{
+	packed->len = 0;
+	assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, NULL, bytes, len,
+	                                         packed->bytes, &packed->len,
+	                                         sizeof packed->bytes),
+	                 LZMA_OK);
+}
+
+static bool has_packed_names(const struct packed *packed)
+{
+	struct module_cache *cache = module_cache_new();
+	struct module_symbols symbols;
+	struct elf_build program;
+	struct module *module;
+	bool found;
+
+	build(&program, 0);
+	program.sh[ELF_BUILD_SCN_SYMTAB].sh_type = SHT_PROGBITS;
+	add_section(&program, ".gnu_debugdata", packed->len);
+	memcpy(program.u.bytes + 0x2200, packed->bytes, packed->len);
+	module = module_open_fd(
+	        cache, elf_build_file(program.u.bytes, sizeof program.u.bytes), "/x");
+	assert_non_null(module);
+	symbols = module_symbols(module, MODULE_MINI_SYMTAB);
+	found = symbols.n == 3;
+	if (found)
+		assert_string_equal(symbols.strings + symbols.v[2].st_name, "beta");
+	module_cache_free(cache);
+	return found;
+}
+
+static void test_packed(void **state)
+{
+	struct elf_build debug;
+	struct packed packed, damaged;
+	size_t len;
+
+	(void)state;
+	build(&debug, 0);
+	pack(&packed, debug.u.bytes, sizeof debug.u.bytes);
+	assert_true(has_packed_names(&packed));
+	assert_null(unxz(packed.bytes, packed.len, sizeof debug.u.bytes - 1, &len));
+	/* It has checksums: no damaged byte goes unseen, and neither does a missing one. */
+	for (size_t i = 0; i < packed.len; i += 3) {
+		damaged = packed;
+		damaged.bytes[i] ^= 0x55;
+		assert_false(has_packed_names(&damaged));
+		damaged = packed;
+		damaged.len = i;
+		assert_false(has_packed_names(&damaged));
+	}
+	pack(&packed, "text", 4);
+	assert_false(has_packed_names(&packed));
+	pack(&packed, "", 0);
+	assert_false(has_packed_names(&packed));
+}
+
+#else
+
+static void test_packed(void **state)
+{
+	(void)state;
+	skip();
+}
+
+#endif
+
 static void test_root_files(void **state)
 {
 	struct other_root *f = need(state);
@@ -314,6 +402,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_crc),
 	        cmocka_unit_test(test_link),
+	        cmocka_unit_test(test_packed),
 	        cmocka_unit_test_setup_teardown(test_build_id, other_root_setup,
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_build_id_refused, other_root_setup,
