@@ -13,7 +13,9 @@ int root_open(const struct target *target)
 {
 	int fd = openat(target->proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	return fd;
 }
 
 bool root_is_ours(int root)
