@@ -28,7 +28,7 @@ struct collector *collector_new(struct target **targets, size_t ntargets,
                                 const struct options *options);
 
 /*
- * For sampler_options.extend: called in the capture thread with the collector
+ * For sampler_options.extend: called in the capture process with the collector
  * as `ctx` while a thread stands still, to walk its stack and copy what lies
  * outside of the snapshot's window. Gives up soon when the tables are in use.
  */

@@ -12,7 +12,7 @@
 
 /*
  * _exit(): exit() would run handlers, which may want memory, and possibly from
- * the capture thread while others still run. Threads that are stopped are
+ * the capture process while others still run. Threads that are stopped are
  * resumed by the kernel when their tracer ends.
  */
 static _Noreturn void out_of_memory(void)

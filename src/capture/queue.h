@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bounded way from the capture thread (one producer) to the thread that
+ * The bounded way from the capture process (one producer) to the thread that
  * unwinds (one consumer). The producer never waits: a full queue is a missed
  * sample, and counted as that.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The threads of one target as the capture thread knows them, each with the
+ * The threads of one target as the capture process knows them, each with the
  * open files that tell what it does.
  */
 #ifndef CPROF_CAPTURE_THREADS_H
