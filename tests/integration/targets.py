@@ -62,7 +62,7 @@ def test_nginx():
 
 def test_postgres():
     check("postgres", servers.postgres(),
-          {"main": 0.9, "PostmasterMain": 0.9, "PostgresMain": 0.9, "PortalRun": 0.02},
+          {"main": 0.9, "PostmasterMain": 0.9, "PostgresMain": 0.9, "PortalRun": 0.01},
           ["hash_search", "LWLock", "palloc", "_bt_", "base_yy", "core_yy", "recv", "__send",
            "send", "epoll_wait", "SearchCatCache", "MemoryContext"])
 
