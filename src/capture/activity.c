@@ -98,6 +98,28 @@ enum activity activity_look(const struct target *target, struct thread *thread,
 	return look_by_stat(target, thread, thread->cpu_fd);
 }
 
+int activity_preemptions(const struct target *target, const struct thread *thread,
+                         uint64_t *n)
+{
+	struct procfs_status status;
+	char text[4096];
+	ssize_t len = thread_read(target, thread, -1, "status", text, sizeof text);
+
+	if (len < 0)
+		return (int)len;
+	if (procfs_parse_status(text, (size_t)len, &status) < 0)
+		return -EINVAL;
+	*n = status.involuntary_switches;
+	return 0;
+}
+
+int activity_processor(const struct target *target, const struct thread *thread)
+{
+	struct procfs_stat stat;
+
+	return read_stat(target, thread, -1, &stat) < 0 ? -1 : stat.processor;
+}
+
 int activity_cpu_ns(const struct target *target, const struct thread *thread,
                     enum cpu_source source, uint64_t *ns)
 {

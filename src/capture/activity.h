@@ -26,6 +26,13 @@ const char *activity_cpu_file(enum cpu_source source);
 enum activity activity_look(const struct target *target, struct thread *thread,
                             enum cpu_source source);
 
+/* How often the thread lost its processor without giving it up; 0 or -errno. */
+int activity_preemptions(const struct target *target, const struct thread *thread,
+                         uint64_t *n) __attribute__((warn_unused_result));
+
+/* The processor that the thread is on, or was on last; -1 if that cannot be told. */
+int activity_processor(const struct target *target, const struct thread *thread);
+
 /* The CPU time the thread has used since it began: 0 or -errno. */
 int activity_cpu_ns(const struct target *target, const struct thread *thread,
                     enum cpu_source source, uint64_t *ns)

@@ -44,11 +44,12 @@ static double random_unit(struct sampler *sampler)
 
 /*
  * The time to the next tick: uniform between half and one and a half periods,
- * so that no program's own rhythm stays in step with the sampler.
+ * or that part of one in which a round visits one of its processors, so that no program's own rhythm stays in step with the sampler.
  */
 static uint64_t next_interval(struct sampler *sampler)
 {
-	return (uint64_t)((double)sampler->period_ns * (0.5 + random_unit(sampler)));
+	return (uint64_t)((double)sampler->period_ns * (0.5 + random_unit(sampler))) /
+	       sampler->nround;
 }
 
 static void arm_timer(struct sampler *sampler)
@@ -84,8 +85,13 @@ static void handle_timer(struct sampler *sampler)
 	} else {
 		if (now > sampler->due_ns + sampler->period_ns / LATE_PART)
 			sampler->stats.late_ticks++;
-		sampler_tick(sampler, now);
+		sampler_meet(sampler);
+		if (sampler->visits.n == 0) {
+			sampler_tick(sampler, now);
+			sampler_begin_round(sampler);
+		}
 	}
+	sampler_go(sampler);
 	now = clock_monotonic_ns();
 	sampler->due_ns += next_interval(sampler);
 	while (sampler->due_ns < now) {
@@ -95,11 +101,11 @@ static void handle_timer(struct sampler *sampler)
 	arm_timer(sampler);
 }
 
-static void drain_fd(int fd)
+void sampler_clear_child(struct sampler *sampler)
 {
 	char buf[sizeof(struct signalfd_siginfo)];
 
-	while (read(fd, buf, sizeof buf) > 0)
+	while (read(sampler->child_fd, buf, sizeof buf) > 0)
 		;
 }
 
@@ -154,7 +160,7 @@ static void run(struct sampler *sampler)
 		if (fds[2].revents)
 			return;
 		if (fds[1].revents) {
-			drain_fd(sampler->child_fd);
+			sampler_clear_child(sampler);
 			read_clocks(sampler);
 			(void)sampler_drain(sampler);
 		}
@@ -176,7 +182,7 @@ static void take_last_stops(struct sampler *sampler)
 		if (sampler_drain(sampler) > 0)
 			continue;
 		(void)poll(&p, 1, 10);
-		drain_fd(sampler->child_fd);
+		sampler_clear_child(sampler);
 	}
 	sampler->stats.missed_unstopped += sampler->nstops_open;
 	atomic_fetch_add(&sampler->stats.missed, sampler->nstops_open);
@@ -248,6 +254,7 @@ static void capture_main(void *arg)
 
 	/* While we are kept from our CPU, a stopped thread is kept from its own. */
 	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
+	sampler_prepare_visits(sampler);
 	if (tracer_init() == 0) {
 		run(sampler);
 		take_last_stops(sampler);
@@ -324,6 +331,8 @@ struct sampler *sampler_new(const struct sampler_options *options,
 	}
 	sampler->timer_fd = sampler->child_fd = sampler->stop_fd = sampler->done_fd = -1;
 	sampler->profiler_fd = -1;
+	sampler->nround = 1;
+	sampler->cpu = -1;
 	if (open_fds(sampler, err) < 0) {
 		sampler_free(sampler);
 		return NULL;
@@ -427,6 +436,7 @@ void sampler_free(struct sampler *sampler)
 	free(sampler->targets);
 	free((void *)(uintptr_t)sampler->options.only_tids);
 	array_fini(&sampler->unsampled);
+	array_fini(&sampler->visits);
 	close_fd(sampler->timer_fd);
 	close_fd(sampler->child_fd);
 	close_fd(sampler->stop_fd);

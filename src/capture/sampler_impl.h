@@ -7,6 +7,7 @@
 #ifndef CPROF_CAPTURE_SAMPLER_IMPL_H
 #define CPROF_CAPTURE_SAMPLER_IMPL_H
 
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "capture/apart.h"
@@ -57,6 +58,11 @@ struct sampler {
 	struct apart apart; /* the process that all of this runs in */
 	int profiler_fd;    /* /proc/PID/stat of ours: are we stopped? */
 	bool started;
+	bool can_visit;                /* see visit.c */
+	cpu_set_t cpus;                /* where we may run */
+	ARRAY(struct thread *) visits; /* still to be made in this round */
+	size_t nround;                 /* processors that this round visits; at least 1 */
+	int cpu;                       /* where we wait for the next tick; -1: anywhere */
 };
 
 /* sampler.c: whether a thread is among those asked for. */
@@ -67,6 +73,23 @@ void sampler_tick(struct sampler *sampler, uint64_t now_ns);
 /* tick.c: lists a target's threads; new ones start their account at 0, or at
  * what they have used so far when `first`. False when the target is gone. */
 bool sampler_scan(struct sampler *sampler, size_t index, uint64_t now_ns, bool first);
+
+/* visit.c: finds out whether threads can be met on their processors. */
+void sampler_prepare_visits(struct sampler *sampler);
+/* visit.c: this thread is to be met in the next round; false: it cannot be. */
+bool sampler_plan_visit(struct sampler *sampler, struct thread *thread);
+/* visit.c: all have been planned. */
+void sampler_begin_round(struct sampler *sampler);
+/* visit.c: goes to a processor of the round, there to wait for the tick. */
+void sampler_go(struct sampler *sampler);
+/* visit.c: the tick has come: meets who ran here. */
+void sampler_meet(struct sampler *sampler);
+
+/* sampler.c: forgets the SIGCHLDs that have come. */
+void sampler_clear_child(struct sampler *sampler);
+
+/* stops.c: waits a moment for a thread's stop. */
+void sampler_await(struct sampler *sampler, const struct thread *thread);
 
 /* stops.c: asks one thread to stop. */
 void sampler_request(struct sampler *sampler, struct thread *thread);

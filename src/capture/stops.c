@@ -5,6 +5,7 @@
  * name and the hand-over come after it runs again.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -14,6 +15,9 @@
 /* How long a tick stays with the threads it has asked, rather than sleep until
  * SIGCHLD: one that is on a CPU reports sooner than we could fall asleep. */
 #define LINGER_NS (30 * NS_PER_US)
+
+/* How long to stay with a thread that was met and asked to stop. */
+#define AWAIT_NS (200 * NS_PER_US)
 
 /* How often a request that reports keep interrupting is made again. */
 #define REQUEST_TRIES 8
@@ -238,5 +242,21 @@ void sampler_drain_briefly(struct sampler *sampler)
 	while (sampler->nstops_open > 0 && clock_monotonic_ns() < until) {
 		if (sampler_drain(sampler) > 0)
 			until = clock_monotonic_ns() + LINGER_NS;
+	}
+}
+
+void sampler_await(struct sampler *sampler, const struct thread *thread)
+{
+	struct pollfd p = {.fd = sampler->child_fd, .events = POLLIN};
+	uint64_t until = clock_monotonic_ns() + AWAIT_NS, now;
+
+	(void)sampler_drain(sampler);
+	/* Asleep, so that the thread can run on this very processor, and stop. */
+	while (thread->stop_open && (now = clock_monotonic_ns()) < until) {
+		struct timespec left = {.tv_nsec = (long)(until - now)};
+
+		if (ppoll(&p, 1, &left, NULL) > 0)
+			sampler_clear_child(sampler);
+		(void)sampler_drain(sampler);
 	}
 }

@@ -28,6 +28,8 @@ struct thread {
 	struct procfs_schedstat seen; /* at the last look */
 	uint64_t claimed_ns;          /* of its CPU time, what samples weigh so far */
 	uint64_t claimed_at_ns;       /* CLOCK_MONOTONIC of that */
+	int cpu;                      /* to be met there, where it was last: see visit.c */
+	uint64_t preemptions;         /* how often it had lost its CPU before we came */
 	bool stop_open;               /* asked to stop, not yet reported */
 	uint64_t stop_asked_ns;
 	unsigned generation; /* of the last scan that listed it */

@@ -78,7 +78,8 @@ static void look_at(struct sampler *sampler, struct sampler_target *st,
 {
 	switch (activity_look(st->target, thread, sampler->options.cpu_source)) {
 	case ACTIVITY_RUNNING:
-		sampler_request(sampler, thread);
+		if (!sampler_plan_visit(sampler, thread))
+			sampler_request(sampler, thread);
 		break;
 	case ACTIVITY_GONE:
 		st->rescan = true;
@@ -87,8 +88,11 @@ static void look_at(struct sampler *sampler, struct sampler_target *st,
 		sampler->stats.missed_refused++;
 		atomic_fetch_add(&sampler->stats.missed, 1);
 		break;
-	case ACTIVITY_ASLEEP:
 	case ACTIVITY_BLOCKED:
+		/* It has run since the last look, and may run when we come. */
+		(void)sampler_plan_visit(sampler, thread);
+		break;
+	case ACTIVITY_ASLEEP:
 		break;
 	}
 }

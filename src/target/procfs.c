@@ -62,6 +62,13 @@ static uint64_t text_number(struct text *t, int base)
 	return t->failed ? 0 : value;
 }
 
+static void text_skip_word(struct text *t)
+{
+	text_skip_blanks(t);
+	while (t->p < t->end && *t->p != ' ' && *t->p != '\n')
+		t->p++;
+}
+
 static int64_t text_signed(struct text *t)
 {
 	bool negative;
@@ -172,7 +179,14 @@ int procfs_parse_stat(const char *text, size_t len, struct procfs_stat *out)
 	for (int field = 16; field <= 21; field++)
 		(void)text_signed(&t);
 	out->start_ticks = text_number(&t, 10); /* field 22 */
-	return t.failed ? -EINVAL : 0;
+	if (t.failed)
+		return -EINVAL;
+	for (int field = 23; field <= 38; field++)
+		text_skip_word(&t); /* some are larger than a signed number */
+	out->processor = (int)text_number(&t, 10); /* field 39 */
+	if (t.failed)
+		out->processor = -1;
+	return 0;
 }
 
 /* One line of /proc/PID/status: "Key:\tvalue"; sets what belongs to the key. */
@@ -213,6 +227,8 @@ static void parse_status_line(struct text *t, struct procfs_status *out)
 		out->sig_pending = text_number(t, 16);
 	} else if (text_take(t, "ShdPnd:")) {
 		out->shared_pending = text_number(t, 16);
+	} else if (text_take(t, "nonvoluntary_ctxt_switches:")) {
+		out->involuntary_switches = text_number(t, 10);
 	}
 }
 

@@ -49,6 +49,7 @@ struct procfs_stat {
 	uint64_t utime_ticks; /* in sysconf(_SC_CLK_TCK) */
 	uint64_t stime_ticks;
 	uint64_t start_ticks; /* since boot */
+	int processor;        /* where it runs or ran last; -1: not told */
 };
 #define PROCFS_PF_KTHREAD 0x00200000u
 int procfs_parse_stat(const char *text, size_t len, struct procfs_stat *out)
@@ -69,8 +70,9 @@ struct procfs_status {
 	int no_new_privs;
 	int seccomp; /* 0 off, 1 strict, 2 filter */
 	uint64_t sig_blocked;
-	uint64_t sig_pending;    /* of the thread */
-	uint64_t shared_pending; /* of the process */
+	uint64_t sig_pending;          /* of the thread */
+	uint64_t shared_pending;       /* of the process */
+	uint64_t involuntary_switches; /* how often that was taken from it */
 };
 int procfs_parse_status(const char *text, size_t len, struct procfs_status *out)
         __attribute__((warn_unused_result));

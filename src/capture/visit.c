@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Meeting threads where they run.
+ *
+ * A stop that is asked for from another processor comes late. The interrupt
+ * takes some microseconds; a virtual machine may deliver it only when the thread
+ * does something that leaves the machine, hundreds of microseconds later. The
+ * thread runs on meanwhile, already marked, and stops at the end of the first
+ * system call that it makes. So a program that makes many would seem to spend its
+ * time in them, and the code between would hardly be seen.
+ *
+ * An interrupt by a timer of the processor's own is exact. So we wait for the tick
+ * on the processor where the thread was last, with a real-time priority: the
+ * timer that wakes us also takes the processor from whoever runs there, at a
+ * moment that has nothing to do with what it does. A thread whose count of
+ * involuntary switches has gone up has lost it so. It is asked to stop while it
+ * waits for us to leave, and stops where it was. One that sleeps is left alone, and
+ * so is one that wakes just now; its CPU time waits for its next sample.
+ *
+ * A round goes to every processor on which a thread has been lately, one after the
+ * other within one period, so that each thread has its tick. Priority is raised
+ * only while waiting and meeting, never while many threads are looked at.
+ *
+ * Only who may have real-time priority can do this. Others ask from afar.
+ */
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "capture/sampler_impl.h"
+
+static bool set_realtime(bool on)
+{
+	struct sched_param param = {.sched_priority = on ? 1 : 0};
+
+	return sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &param) == 0;
+}
+
+void sampler_prepare_visits(struct sampler *sampler)
+{
+	sampler->can_visit = sampler->options.cpu_source == CPU_SOURCE_SCHEDSTAT &&
+	                     sched_getaffinity(0, sizeof sampler->cpus, &sampler->cpus) ==
+	                             0 &&
+	                     set_realtime(true) && set_realtime(false);
+}
+
+static const struct target *target_of(const struct sampler *sampler,
+                                      const struct thread *thread)
+{
+	return sampler->targets[thread->target].target;
+}
+
+bool sampler_plan_visit(struct sampler *sampler, struct thread *thread)
+{
+	if (!sampler->can_visit)
+		return false;
+	thread->cpu = activity_processor(target_of(sampler, thread), thread);
+	if (thread->cpu < 0 || thread->cpu >= CPU_SETSIZE ||
+	    !CPU_ISSET(thread->cpu, &sampler->cpus))
+		return false;
+	array_push(&sampler->visits, thread);
+	return true;
+}
+
+void sampler_begin_round(struct sampler *sampler)
+{
+	cpu_set_t round;
+
+	CPU_ZERO(&round);
+	for (size_t i = 0; i < sampler->visits.n; i++)
+		CPU_SET(sampler->visits.v[i]->cpu, &round);
+	sampler->nround = CPU_COUNT(&round) > 0 ? (size_t)CPU_COUNT(&round) : 1;
+}
+
+void sampler_go(struct sampler *sampler)
+{
+	cpu_set_t there;
+	struct thread *first;
+
+	if (sampler->visits.n == 0)
+		return;
+	first = sampler->visits.v[(sampler->random >> 16) % sampler->visits.n];
+	CPU_ZERO(&there);
+	CPU_SET(first->cpu, &there);
+	if (sched_setaffinity(0, sizeof there, &there) < 0)
+		return;
+	sampler->cpu = first->cpu;
+	for (size_t i = 0; i < sampler->visits.n; i++) {
+		struct thread *thread = sampler->visits.v[i];
+
+		if (thread->cpu == sampler->cpu &&
+		    activity_preemptions(target_of(sampler, thread), thread,
+		                         &thread->preemptions) < 0)
+			thread->preemptions = UINT64_MAX;
+	}
+	(void)set_realtime(true);
+}
+
+static void meet(struct sampler *sampler, struct thread *thread)
+{
+	const struct target *target = target_of(sampler, thread);
+	uint64_t preemptions;
+
+	if (thread->stop_open || thread->preemptions == UINT64_MAX ||
+	    activity_preemptions(target, thread, &preemptions) < 0 ||
+	    preemptions == thread->preemptions ||
+	    activity_look(target, thread, sampler->options.cpu_source) != ACTIVITY_RUNNING)
+		return;
+	sampler_request(sampler, thread);
+	sampler_await(sampler, thread);
+}
+
+void sampler_meet(struct sampler *sampler)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < sampler->visits.n; i++) {
+		struct thread *thread = sampler->visits.v[i];
+
+		if (sampler->cpu < 0 || thread->cpu == sampler->cpu)
+			meet(sampler, thread);
+		else
+			sampler->visits.v[kept++] = thread;
+	}
+	sampler->visits.n = kept;
+	if (sampler->cpu < 0)
+		return;
+	sampler->cpu = -1;
+	(void)set_realtime(false);
+	(void)sched_setaffinity(0, sizeof sampler->cpus, &sampler->cpus);
+}
