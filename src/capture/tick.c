@@ -78,7 +78,8 @@ static void look_at(struct sampler *sampler, struct sampler_target *st,
 {
 	switch (activity_look(st->target, thread, sampler->options.cpu_source)) {
 	case ACTIVITY_RUNNING:
-		if (!sampler_plan_visit(sampler, thread))
+		/* One that has no sample yet may not live to see our visit. */
+		if (thread->comm_read_ns == 0 || !sampler_plan_visit(sampler, thread))
 			sampler_request(sampler, thread);
 		break;
 	case ACTIVITY_GONE:
