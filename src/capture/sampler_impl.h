@@ -65,6 +65,13 @@ struct sampler {
 	int cpu;                       /* where we wait for the next tick; -1: anywhere */
 };
 
+/* The process of a thread. */
+static inline const struct target *sampler_target_of(const struct sampler *sampler,
+                                                     const struct thread *thread)
+{
+	return sampler->targets[thread->target].target;
+}
+
 /* sampler.c: whether a thread is among those asked for. */
 bool sampler_wants(const struct sampler *sampler, pid_t tid);
 

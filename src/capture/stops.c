@@ -28,12 +28,6 @@
 /* The kernel's account of a running thread lags by a scheduler tick. */
 #define ACCOUNT_SLACK_NS (20 * NS_PER_MS)
 
-static const struct target *target_of(const struct sampler *sampler,
-                                      const struct thread *thread)
-{
-	return sampler->targets[thread->target].target;
-}
-
 static void count_missed(struct sampler *sampler, uint64_t *reason)
 {
 	(*reason)++;
@@ -134,7 +128,7 @@ static bool copy_thread(struct sampler *sampler, struct thread *thread,
 		return false;
 	snap->target = thread->target;
 	window = window_of(sampler, thread->tid, &elsewhere);
-	copy_stack(target_of(sampler, thread), snap, window);
+	copy_stack(sampler_target_of(sampler, thread), snap, window);
 	if (elsewhere && sampler->options.extend)
 		sampler->options.extend(sampler->options.extend_ctx, snap);
 	return true;
@@ -165,7 +159,7 @@ static uint64_t claim_cpu(struct sampler *sampler, struct thread *thread, uint64
 static void hand_over(struct sampler *sampler, struct thread *thread, struct snapshot *snap,
                       uint64_t now_ns)
 {
-	const struct target *target = target_of(sampler, thread);
+	const struct target *target = sampler_target_of(sampler, thread);
 
 	if (thread->comm_read_ns == 0 || now_ns - thread->comm_read_ns > COMM_AGE_NS) {
 		thread_read_comm(target, thread);

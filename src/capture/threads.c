@@ -54,27 +54,6 @@ static void add_thread(struct thread_table *table, const struct target *target,
 	hashmap_put(&table->by_tid, (uint64_t)tid, (uint64_t)(uintptr_t)thread);
 }
 
-static void drop_at(struct thread_table *table, size_t i)
-{
-	struct thread *thread = table->list.v[i];
-
-	hashmap_remove(&table->by_tid, (uint64_t)thread->tid);
-	memmove(&table->list.v[i], &table->list.v[i + 1],
-	        (table->list.n - i - 1) * sizeof *table->list.v);
-	table->list.n--;
-	thread_free(thread);
-}
-
-void threads_drop(struct thread_table *table, struct thread *thread)
-{
-	for (size_t i = 0; i < table->list.n; i++) {
-		if (table->list.v[i] == thread) {
-			drop_at(table, i);
-			return;
-		}
-	}
-}
-
 /* Those that the scan of this generation did not meet have ended. */
 static void drop_unlisted(struct thread_table *table)
 {

@@ -60,8 +60,6 @@ int threads_scan(struct thread_table *table, const struct target *target,
 
 /* The thread with this tid, or NULL. */
 struct thread *threads_find(const struct thread_table *table, pid_t tid);
-/* Takes one out and frees it. */
-void threads_drop(struct thread_table *table, struct thread *thread);
 void threads_fini(struct thread_table *table);
 
 /*

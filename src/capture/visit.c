@@ -44,17 +44,11 @@ void sampler_prepare_visits(struct sampler *sampler)
 	                     set_realtime(true) && set_realtime(false);
 }
 
-static const struct target *target_of(const struct sampler *sampler,
-                                      const struct thread *thread)
-{
-	return sampler->targets[thread->target].target;
-}
-
 bool sampler_plan_visit(struct sampler *sampler, struct thread *thread)
 {
 	if (!sampler->can_visit)
 		return false;
-	thread->cpu = activity_processor(target_of(sampler, thread), thread);
+	thread->cpu = activity_processor(sampler_target_of(sampler, thread), thread);
 	if (thread->cpu < 0 || thread->cpu >= CPU_SETSIZE ||
 	    !CPU_ISSET(thread->cpu, &sampler->cpus))
 		return false;
@@ -89,7 +83,7 @@ void sampler_go(struct sampler *sampler)
 		struct thread *thread = sampler->visits.v[i];
 
 		if (thread->cpu == sampler->cpu &&
-		    activity_preemptions(target_of(sampler, thread), thread,
+		    activity_preemptions(sampler_target_of(sampler, thread), thread,
 		                         &thread->preemptions) < 0)
 			thread->preemptions = UINT64_MAX;
 	}
@@ -98,7 +92,7 @@ void sampler_go(struct sampler *sampler)
 
 static void meet(struct sampler *sampler, struct thread *thread)
 {
-	const struct target *target = target_of(sampler, thread);
+	const struct target *target = sampler_target_of(sampler, thread);
 	uint64_t preemptions;
 
 	if (thread->stop_open || thread->preemptions == UINT64_MAX ||
