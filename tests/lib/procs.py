@@ -156,6 +156,15 @@ def status(pid, tid=None):
         return {}
 
 
+def cmdline(pid):
+    """Its arguments, or the title it gave itself, as one line; "" when it is gone."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as f:
+            return f.read().replace(b"\0", b" ").decode("utf-8", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def state(pid, tid=None):
     """The letter of its state; "" when it is gone."""
     return status(pid, tid).get("State", " ")[0].strip()
