@@ -137,10 +137,10 @@ static uint32_t mapping_id(struct collector *collector, const struct process *pr
 	        .offset = where->map.offset,
 	        .file = profile_string(collector->profile, where->map.path),
 	        .build_id = profile_string(collector->profile, build_id),
+	        .code = symbolizer_bind(collector->symbolizer, where->module, where->bias,
+	                                process->target),
 	};
 	where->profile_id = profile_mapping(collector->profile, &mapping);
-	symbolizer_bind(collector->symbolizer, where->profile_id, where->module,
-	                where->bias, process->target);
 	log_verbose("code at 0x%" PRIx64 "-0x%" PRIx64 ": %s%s%s%s", where->map.start,
 	            where->map.end, where->map.path[0] ? where->map.path : "no file",
 	            build_id[0] ? ", build id " : "", build_id,
@@ -220,21 +220,30 @@ static struct unwind_result unwind(struct collector *collector, struct process *
 	return result;
 }
 
+/* The profile's location of a frame; the name of a new one will be wanted. */
+static uint32_t location_id(struct collector *collector, const struct process *process,
+                            const struct frame *frame)
+{
+	struct profile *profile = collector->profile;
+	uint32_t mapping = frame->where ? mapping_id(collector, process, frame->where) : 0;
+	uint64_t address = frame->exact ? frame->pc : frame->pc - 1;
+	size_t known = profile->locations.n;
+	uint32_t id = profile_location(profile, mapping, address);
+
+	if (profile->locations.n > known && mapping)
+		symbolizer_want(collector->symbolizer,
+		                profile->mappings.v[mapping - 1].code, address);
+	return id;
+}
+
 static uint32_t intern_stack(struct collector *collector, const struct process *process,
                              const struct unwind_result *result)
 {
 	size_t n = 0;
 
-	for (; n < result->nframes; n++) {
-		const struct frame *frame = &collector->frames[n];
-		uint32_t mapping = frame->where
-		                           ? mapping_id(collector, process, frame->where)
-		                           : 0;
-
-		collector->locations[n] = profile_location(collector->profile, mapping,
-		                                           frame->exact ? frame->pc
-		                                                        : frame->pc - 1);
-	}
+	for (; n < result->nframes; n++)
+		collector->locations[n] = location_id(collector, process,
+		                                      &collector->frames[n]);
 	if (result->end != UNWIND_END_MARKER)
 		collector->locations[n++] = profile_pseudo(collector->profile,
 		                                           "[truncated]");

@@ -201,13 +201,14 @@ static enum cpu_source choose_cpu_source(struct session *session)
 static void prepare_profile(struct session *session)
 {
 	const struct options *options = session->options;
+	const struct symbol_options symbols = {0};
 
 	session->profile = profile_new();
 	profile_add_type(session->profile, "samples", "count");
 	profile_add_type(session->profile, "cpu", "nanoseconds");
 	profile_set_period(session->profile, "cpu", "nanoseconds",
 	                   (int64_t)((double)NS_PER_SEC / options->frequency_hz));
-	session->symbolizer = symbolizer_new();
+	session->symbolizer = symbolizer_new(&symbols);
 }
 
 static int prepare_capture(struct session *session, struct error *err)
@@ -241,7 +242,8 @@ static int start_capture(struct session *session, struct error *err)
 			return -1;
 		target_refresh(session->targets.v[0]);
 	}
-	if (collector_start(session->collector, session->sampler, err) < 0)
+	if (symbolizer_start(session->symbolizer, err) < 0 ||
+	    collector_start(session->collector, session->sampler, err) < 0)
 		return -1;
 	session->profile->time_ns = (int64_t)clock_realtime_ns();
 	return sampler_start(session->sampler, err);

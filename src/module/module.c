@@ -2,6 +2,7 @@
 #include "module/module.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,11 @@ struct module_cache {
 struct module_cache *module_cache_new(void)
 {
 	return xcalloc(1, sizeof(struct module_cache));
+}
+
+size_t module_cache_bytes(const struct module_cache *cache)
+{
+	return cache->total;
 }
 
 static void module_free(struct module *module)
@@ -196,6 +202,32 @@ struct module *module_open(struct module_cache *cache, const struct target *targ
 	if (map->inode == 0 || map->path[0] != '/')
 		return NULL;
 	return open_file(cache, target, map);
+}
+
+struct module *module_reopen(struct module_cache *cache, const struct module *module)
+{
+	const struct elf_image *image = &module->image;
+	struct module *again;
+
+	if (image->mem) {
+		uint8_t *mem = xmalloc((size_t)image->size);
+
+		memcpy(mem, image->mem, (size_t)image->size);
+		again = module_open_memory(cache, mem, (size_t)image->size, module->path);
+	} else {
+		int fd = fcntl(image->fd, F_DUPFD_CLOEXEC, 0);
+
+		again = fd < 0 ? NULL : module_open_fd(cache, fd, module->path);
+	}
+	if (again)
+		again->vdso = module->vdso;
+	return again;
+}
+
+bool module_is_copy(const struct module *a, const struct module *b)
+{
+	return a->image.build_id[0] != '\0' && a->image.size == b->image.size &&
+	       strcmp(a->image.build_id, b->image.build_id) == 0;
 }
 
 const char *module_path(const struct module *module)

@@ -47,6 +47,8 @@ enum module_section {
 struct module_cache *module_cache_new(void);
 /* Frees the cache and every module in it. NULL is fine. */
 void module_cache_free(struct module_cache *cache);
+/* How many bytes its modules hold in memory. */
+size_t module_cache_bytes(const struct module_cache *cache);
 
 /*
  * The module behind a file mapping or the vDSO of a target, opened now if it is
@@ -67,6 +69,16 @@ struct module *module_open(struct module_cache *cache, const struct target *targ
 struct module *module_open_fd(struct module_cache *cache, int fd, const char *path);
 struct module *module_open_memory(struct module_cache *cache, uint8_t *image, size_t len,
                                   const char *path);
+
+/*
+ * The same file or image once more, in a cache of one's own: a module is used from
+ * one thread at a time, and whoever looks up names does so for seconds. NULL if it
+ * cannot be opened again. The two share nothing but what they were opened from.
+ */
+struct module *module_reopen(struct module_cache *cache, const struct module *module);
+
+/* Whether two modules are copies of one file, going by build id and size. */
+bool module_is_copy(const struct module *a, const struct module *b);
 
 /* The name to show: its path in the target, or "[vdso]". */
 const char *module_path(const struct module *module);

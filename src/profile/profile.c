@@ -21,7 +21,8 @@ struct mapping_key {
 	uint64_t offset;
 	uint32_t file;
 	uint32_t build_id;
-	uint64_t is_kernel;
+	uint32_t is_kernel;
+	uint32_t code;
 };
 
 struct function_key {
@@ -110,6 +111,7 @@ uint32_t profile_mapping(struct profile *profile, const struct profile_mapping *
 	        .file = mapping->file,
 	        .build_id = mapping->build_id,
 	        .is_kernel = mapping->is_kernel,
+	        .code = mapping->code,
 	};
 	uint32_t n = intern_add(&profile->mapping_keys, &key, sizeof key);
 

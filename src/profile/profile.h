@@ -36,6 +36,7 @@ struct profile_mapping {
 	profile_str file;
 	profile_str build_id; /* lowercase hex */
 	bool is_kernel;
+	uint32_t code; /* whose code it is, as symbolizer_bind numbers it; 0: unknown */
 };
 
 struct profile_function {

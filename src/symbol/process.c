@@ -32,8 +32,9 @@ struct place {
 struct symbol_process {
 	struct place places[2];
 	uid_t uid;
-	int fd; /* the file as it was at the beginning; -1: none */
+	int fd; /* the file as it was seen last; -1: none */
 	bool is_read;
+	struct stat read; /* the file that `map` is of, as it then was */
 	struct perf_map *map;
 };
 
@@ -132,19 +133,38 @@ static struct perf_map *read_map(int fd)
 	return perf_map_parse(text, len);
 }
 
-/* The file of now, else the one there was at the beginning. */
+/* Whether the file is another, or has been written to, since it was read. */
+static bool has_changed(const struct symbol_process *process, const struct stat *now)
+{
+	const struct stat *read = &process->read;
+
+	return !process->map || now->st_dev != read->st_dev ||
+	       now->st_ino != read->st_ino || now->st_size != read->st_size ||
+	       now->st_mtim.tv_sec != read->st_mtim.tv_sec ||
+	       now->st_mtim.tv_nsec != read->st_mtim.tv_nsec;
+}
+
+/* The file of now, else the one there was before. */
 static void read_names(struct symbol_process *process)
 {
 	int fd = open_map(process);
+	struct stat now;
 
 	process->is_read = true;
 	if (fd >= 0 && process->fd >= 0)
 		close(process->fd);
 	if (fd >= 0)
 		process->fd = fd;
-	if (process->fd >= 0)
-		process->map = read_map(process->fd);
-	close_files(process);
+	if (process->fd < 0 || fstat(process->fd, &now) < 0 || !has_changed(process, &now))
+		return;
+	perf_map_free(process->map);
+	process->map = read_map(process->fd);
+	process->read = now;
+}
+
+void symbol_process_renew(struct symbol_process *process)
+{
+	process->is_read = false;
 }
 
 const char *symbol_process_name(struct symbol_process *process, uint64_t address)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The names that a process has for code outside of its modules: its perf map.
- * Found while the process lives, read when the first name is wanted, which is
- * after sampling, so that it has the code that was made meanwhile. Inside of
+ * Found while the process lives, read when a name is wanted, which is after
+ * sampling, so that it has the code that was made meanwhile. Inside of
  * symbol/ alone.
  */
 #ifndef CPROF_SYMBOL_PROCESS_H
@@ -18,7 +18,10 @@ struct symbol_process;
 struct symbol_process *symbol_process_new(const struct target *target);
 void symbol_process_free(struct symbol_process *process);
 
-/* The name of the code at an address, or NULL. Good as long as the process. */
+/* The next name asked for is of what the process has written by then. */
+void symbol_process_renew(struct symbol_process *process);
+
+/* The name of the code at an address, or NULL. Good until the next renewal. */
 const char *symbol_process_name(struct symbol_process *process, uint64_t address);
 
 #endif

@@ -1,335 +1,323 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locations -> names. What is learned of a module (its sources, opened when
- * its first address is asked for) and of a symbol (its function in the
- * profile, demangled) is kept, so each is worked out once.
+ * One thread does all the work, so that what it works with needs no locks: the
+ * resolver, with modules that were opened once more for it, and the profile that
+ * is being filled, whose owner waits. The lock is for what others hand over:
+ * bindings, wanted addresses, the profile.
+ *
+ * The thread is the last to get a processor while sampling goes on, and an equal
+ * of others while somebody waits for a profile. Only who has the right to come
+ * back from a high nice value goes there; else the waiting would be endless on a
+ * busy machine.
  */
+#include "symbol/symbol.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/array.h"
 #include "base/hashmap.h"
 #include "base/mem.h"
-#include "module/fde.h"
-#include "symbol/process.h"
-#include "symbol/source.h"
-#include "symbol/stand_in.h"
-#include "symbol/symbol.h"
+#include "symbol/fill.h"
 
-/* A longer name is cut: no compiler writes it, and a profile must stay small. */
-#define NAME_MAX_LEN ((size_t)16 << 10)
+/* Addresses that wait for the thread. */
+#define WANTED_MAX 65536
 
-static const struct symbol_source *const sources[] = {
-        &symbol_source_elf,
-};
-#define NSOURCES (sizeof sources / sizeof sources[0])
+#define BACKGROUND_NICE 19
 
-/* The sources' states for one module, and where its functions start. */
-struct names {
-	bool opened[NSOURCES];
-	void *state[NSOURCES];
-	struct fde_table *fdes; /* NULL: not asked for yet */
-};
-
-/* What is behind a mapping. Without a module, several processes may have code of
- * their own at the same place. */
-struct binding {
-	struct module *module;
-	uint64_t bias;
-	ARRAY(struct symbol_process *) processes;
+struct wanted {
+	uint32_t code;
+	uint64_t address;
 };
 
 struct symbolizer {
-	ARRAY(struct names) names;
-	struct hashmap by_module;       /* struct module * -> index in names */
-	ARRAY(struct binding) bindings; /* mapping id - 1 */
+	struct resolver resolver;
+	pthread_mutex_t lock;
+	pthread_cond_t work; /* the thread's, to wait for some */
+	pthread_cond_t done; /* of who waits for the thread */
+	/* Behind the lock: */
+	ARRAY(struct binding) bindings; /* number - 1 */
+	struct hashmap by_code;         /* module or target, and bias -> number */
+	struct hashmap by_module;       /* struct module * -> struct resolver_module * */
+	struct hashmap by_target;       /* struct target * -> struct symbol_process * */
 	ARRAY(struct symbol_process *) processes;
-	struct hashmap by_target; /* struct target * -> struct symbol_process * */
+	ARRAY(struct wanted) wanted;
+	struct profile *profile; /* to be filled */
 	struct symbol_stats stats;
+	bool ends;
+	/* */
+	pthread_t thread;
+	bool started;
+	pid_t tid;
+	bool may_rise; /* from BACKGROUND_NICE to own_nice */
+	int own_nice;
 };
 
-struct symbolizer *symbolizer_new(void)
+struct symbolizer *symbolizer_new(const struct symbol_options *options)
 {
-	return xcalloc(1, sizeof(struct symbolizer));
+	struct symbolizer *symbolizer = xcalloc(1, sizeof *symbolizer);
+
+	resolver_init(&symbolizer->resolver, options);
+	pthread_mutex_init(&symbolizer->lock, NULL);
+	pthread_cond_init(&symbolizer->work, NULL);
+	pthread_cond_init(&symbolizer->done, NULL);
+	return symbolizer;
+}
+
+static void end_thread(struct symbolizer *symbolizer)
+{
+	if (!symbolizer->started)
+		return;
+	pthread_mutex_lock(&symbolizer->lock);
+	symbolizer->ends = true;
+	pthread_cond_signal(&symbolizer->work);
+	pthread_mutex_unlock(&symbolizer->lock);
+	pthread_join(symbolizer->thread, NULL);
 }
 
 void symbolizer_free(struct symbolizer *symbolizer)
 {
 	if (!symbolizer)
 		return;
-	for (size_t i = 0; i < symbolizer->names.n; i++) {
-		struct names *names = &symbolizer->names.v[i];
-
-		for (size_t j = 0; j < NSOURCES; j++) {
-			if (names->state[j])
-				sources[j]->close(names->state[j]);
-		}
-		fde_table_free(names->fdes);
-	}
-	for (size_t i = 0; i < symbolizer->bindings.n; i++)
-		array_fini(&symbolizer->bindings.v[i].processes);
+	end_thread(symbolizer);
 	for (size_t i = 0; i < symbolizer->processes.n; i++)
 		symbol_process_free(symbolizer->processes.v[i]);
-	array_fini(&symbolizer->names);
-	array_fini(&symbolizer->bindings);
 	array_fini(&symbolizer->processes);
-	hashmap_fini(&symbolizer->by_target);
+	array_fini(&symbolizer->bindings);
+	array_fini(&symbolizer->wanted);
+	hashmap_fini(&symbolizer->by_code);
 	hashmap_fini(&symbolizer->by_module);
+	hashmap_fini(&symbolizer->by_target);
+	resolver_fini(&symbolizer->resolver);
+	pthread_mutex_destroy(&symbolizer->lock);
+	pthread_cond_destroy(&symbolizer->work);
+	pthread_cond_destroy(&symbolizer->done);
 	free(symbolizer);
+}
+
+/* A pointer that the map has for another, and whether it has one at all. */
+static bool get_pointer(const struct hashmap *map, const void *key, void **value)
+{
+	uint64_t number;
+
+	if (!hashmap_get(map, (uint64_t)(uintptr_t)key, &number))
+		return false;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): the map holds integers */
+	*value = (void *)(uintptr_t)number;
+	return true;
+}
+
+static void put_pointer(struct hashmap *map, const void *key, const void *value)
+{
+	hashmap_put(map, (uint64_t)(uintptr_t)key, (uint64_t)(uintptr_t)value);
 }
 
 static struct symbol_process *process_of(struct symbolizer *symbolizer,
                                          const struct target *target)
 {
-	uint64_t key = (uint64_t)(uintptr_t)target, value;
-	struct symbol_process *process;
+	void *process;
 
-	if (hashmap_get(&symbolizer->by_target, key, &value))
-		/* NOLINTNEXTLINE(performance-no-int-to-ptr): the map holds integers */
-		return (struct symbol_process *)(uintptr_t)value;
-	process = symbol_process_new(target);
-	hashmap_put(&symbolizer->by_target, key, (uint64_t)(uintptr_t)process);
-	array_push(&symbolizer->processes, process);
+	if (!get_pointer(&symbolizer->by_target, target, &process)) {
+		process = symbol_process_new(target);
+		put_pointer(&symbolizer->by_target, target, process);
+		array_push(&symbolizer->processes, process);
+	}
 	return process;
 }
 
-static void bind_process(struct symbolizer *symbolizer, struct binding *binding,
-                         const struct target *target)
+static struct resolver_module *module_of(struct symbolizer *symbolizer,
+                                         const struct module *module,
+                                         const struct target *target)
 {
-	struct symbol_process *process = process_of(symbolizer, target);
+	void *known;
 
-	for (size_t i = 0; i < binding->processes.n; i++) {
-		if (binding->processes.v[i] == process)
-			return;
+	if (!get_pointer(&symbolizer->by_module, module, &known)) {
+		known = resolver_module(&symbolizer->resolver, module, target);
+		put_pointer(&symbolizer->by_module, module, known);
 	}
-	array_push(&binding->processes, process);
+	return known;
 }
 
-void symbolizer_bind(struct symbolizer *symbolizer, uint32_t mapping, struct module *module,
-                     uint64_t bias, const struct target *target)
+static uint32_t bind(struct symbolizer *symbolizer, struct module *module, uint64_t bias,
+                     const struct target *target)
 {
-	const struct binding none = {0};
-	struct binding *binding;
+	const uint64_t parts[] = {(uint64_t)(uintptr_t)module, bias,
+	                          module ? 0 : (uint64_t)(uintptr_t)target};
+	uint64_t key = hash_bytes(parts, sizeof parts, hash_seed()), number;
+	struct binding binding = {.bias = bias, .is_elf = module != NULL};
 
-	if (mapping == 0)
-		return;
-	while (symbolizer->bindings.n < mapping)
-		array_push(&symbolizer->bindings, none);
-	binding = &symbolizer->bindings.v[mapping - 1];
-	binding->module = module;
-	binding->bias = bias;
+	if (hashmap_get(&symbolizer->by_code, key, &number))
+		return (uint32_t)number;
 	if (module)
-		module_find_debug(module, target);
+		binding.module = module_of(symbolizer, module, target);
 	else if (target)
-		bind_process(symbolizer, binding, target);
+		binding.process = process_of(symbolizer, target);
+	array_push(&symbolizer->bindings, binding);
+	number = symbolizer->bindings.n;
+	hashmap_put(&symbolizer->by_code, key, number);
+	return (uint32_t)number;
 }
 
-static struct names *names_of(struct symbolizer *symbolizer, struct module *module)
+uint32_t symbolizer_bind(struct symbolizer *symbolizer, struct module *module,
+                         uint64_t bias, const struct target *target)
 {
-	uint64_t key = (uint64_t)(uintptr_t)module, i;
+	uint32_t code;
 
-	if (!hashmap_get(&symbolizer->by_module, key, &i)) {
-		const struct names fresh = {0};
+	if (!module)
+		bias = 0;
+	pthread_mutex_lock(&symbolizer->lock);
+	code = bind(symbolizer, module, bias, target);
+	pthread_mutex_unlock(&symbolizer->lock);
+	return code;
+}
 
-		i = symbolizer->names.n;
-		hashmap_put(&symbolizer->by_module, key, i);
-		array_push(&symbolizer->names, fresh);
+void symbolizer_want(struct symbolizer *symbolizer, uint32_t code, uint64_t address)
+{
+	const struct wanted wanted = {.code = code, .address = address};
+
+	if (!symbolizer->started || code == 0)
+		return;
+	pthread_mutex_lock(&symbolizer->lock);
+	/* What JIT code is called is known when its process has written it down. */
+	if (symbolizer->bindings.v[code - 1].module && symbolizer->wanted.n < WANTED_MAX) {
+		array_push(&symbolizer->wanted, wanted);
+		pthread_cond_signal(&symbolizer->work);
 	}
-	return &symbolizer->names.v[i];
+	pthread_mutex_unlock(&symbolizer->lock);
 }
 
-static bool ask(struct symbolizer *symbolizer, struct module *module, uint64_t vaddr,
-                struct symbol_answer *answer)
+/* Copies the bindings of a profile's mappings. With the lock held. */
+static struct binding *bindings_of(const struct symbolizer *symbolizer,
+                                   const struct profile *profile)
 {
-	struct names *names = names_of(symbolizer, module);
+	struct binding *bindings = xcalloc(profile->mappings.n, sizeof *bindings);
 
-	for (size_t i = 0; i < NSOURCES; i++) {
-		if (!names->opened[i]) {
-			names->opened[i] = true;
-			names->state[i] = sources[i]->open(module);
+	for (size_t i = 0; i < profile->mappings.n; i++) {
+		uint32_t code = profile->mappings.v[i].code;
+
+		if (code > 0 && code <= symbolizer->bindings.n)
+			bindings[i] = symbolizer->bindings.v[code - 1];
+	}
+	return bindings;
+}
+
+/* With the lock held, which is let go meanwhile. */
+static void work_on_profile(struct symbolizer *symbolizer, struct profile *profile)
+{
+	struct binding *bindings = bindings_of(symbolizer, profile);
+	struct symbol_stats stats = symbolizer->stats;
+
+	for (size_t i = 0; i < symbolizer->processes.n; i++)
+		symbol_process_renew(symbolizer->processes.v[i]);
+	pthread_mutex_unlock(&symbolizer->lock);
+	fill_profile(&symbolizer->resolver, profile, bindings, &stats);
+	free(bindings);
+	pthread_mutex_lock(&symbolizer->lock);
+	symbolizer->stats = stats;
+}
+
+/* With the lock held, which is let go meanwhile. */
+static void work_on_wanted(struct symbolizer *symbolizer)
+{
+	struct wanted wanted = symbolizer->wanted.v[--symbolizer->wanted.n];
+	struct binding binding = symbolizer->bindings.v[wanted.code - 1];
+
+	pthread_mutex_unlock(&symbolizer->lock);
+	(void)resolver_resolve(&symbolizer->resolver, binding.module,
+	                       wanted.address - binding.bias);
+	pthread_mutex_lock(&symbolizer->lock);
+}
+
+static void *symbolizer_main(void *arg)
+{
+	const struct sched_param none = {0};
+	struct symbolizer *symbolizer = arg;
+
+	pthread_mutex_lock(&symbolizer->lock);
+	symbolizer->tid = gettid();
+	(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+	symbolizer->own_nice = getpriority(PRIO_PROCESS, 0);
+	/* Whoever may go below what is ours may come back to it. */
+	symbolizer->may_rise = setpriority(PRIO_PROCESS, 0, symbolizer->own_nice - 1) == 0;
+	if (symbolizer->may_rise)
+		(void)setpriority(PRIO_PROCESS, 0, BACKGROUND_NICE);
+	while (!symbolizer->ends) {
+		if (symbolizer->profile) {
+			work_on_profile(symbolizer, symbolizer->profile);
+			symbolizer->profile = NULL;
+			pthread_cond_broadcast(&symbolizer->done);
+		} else if (symbolizer->wanted.n > 0) {
+			work_on_wanted(symbolizer);
+		} else {
+			pthread_cond_wait(&symbolizer->work, &symbolizer->lock);
 		}
-		if (names->state[i] && sources[i]->find(names->state[i], vaddr, answer))
-			return true;
 	}
-	return false;
+	pthread_mutex_unlock(&symbolizer->lock);
+	return NULL;
+}
+
+int symbolizer_start(struct symbolizer *symbolizer, struct error *err)
+{
+	int r = pthread_create(&symbolizer->thread, NULL, symbolizer_main, symbolizer);
+
+	if (r != 0)
+		return error_set(err, EXIT_CODE_FAILURE, "cannot start a thread: %s",
+		                 strerror(r));
+	symbolizer->started = true;
+	return 0;
+}
+
+/* With the lock held. */
+static void set_nice(const struct symbolizer *symbolizer, int nice)
+{
+	if (symbolizer->may_rise)
+		(void)setpriority(PRIO_PROCESS, (id_t)symbolizer->tid, nice);
+}
+
+/* With the lock held, which is let go meanwhile. */
+static void hand_over(struct symbolizer *symbolizer, struct profile *profile)
+{
+	while (symbolizer->profile)
+		pthread_cond_wait(&symbolizer->done, &symbolizer->lock);
+	symbolizer->profile = profile;
+	set_nice(symbolizer, symbolizer->own_nice);
+	pthread_cond_signal(&symbolizer->work);
+	while (symbolizer->profile == profile)
+		pthread_cond_wait(&symbolizer->done, &symbolizer->lock);
+	if (!symbolizer->profile)
+		set_nice(symbolizer, BACKGROUND_NICE);
+}
+
+void symbolizer_fill(struct symbolizer *symbolizer, struct profile *profile)
+{
+	pthread_mutex_lock(&symbolizer->lock);
+	if (symbolizer->started)
+		hand_over(symbolizer, profile);
+	else
+		work_on_profile(symbolizer, profile);
+	pthread_mutex_unlock(&symbolizer->lock);
+}
+
+struct symbol_stats symbolizer_stats(struct symbolizer *symbolizer)
+{
+	struct symbol_stats stats;
+
+	pthread_mutex_lock(&symbolizer->lock);
+	stats = symbolizer->stats;
+	pthread_mutex_unlock(&symbolizer->lock);
+	return stats;
 }
 
 const char *symbolizer_lookup(struct symbolizer *symbolizer, struct module *module,
                               uint64_t vaddr, uint64_t *distance)
 {
-	struct symbol_answer answer;
+	struct resolver_module *known = module_of(symbolizer, module, NULL);
 
-	if (!ask(symbolizer, module, vaddr, &answer))
-		return NULL;
-	if (distance)
-		*distance = answer.distance;
-	return answer.name;
-}
-
-/*
- * A symbol's name without the version that linkers leave in .symtab
- * ("memcpy@@GLIBC_2.14" -> "memcpy"), to be freed.
- */
-static char *plain_name(const char *name)
-{
-	size_t len = strnlen(name, NAME_MAX_LEN);
-	const char *at = memchr(name, '@', len);
-
-	if (at && at > name) {
-		const char *version = at + (at[1] == '@' ? 2 : 1);
-		size_t left = len - (size_t)(version - name);
-
-		if (left > 0 && strspn(version, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-		                                "abcdefghijklmnopqrstuvwxyz"
-		                                "0123456789._-") >= left)
-			len = (size_t)(at - name);
-	}
-	return xstrndup(name, len);
-}
-
-/* What a location is called. */
-struct location_name {
-	const char *text; /* NULL: by nothing */
-	bool is_symbol;   /* of an ELF file */
-};
-
-static uint32_t named_function(struct profile *profile, const struct location_name *name)
-{
-	struct profile_function function = {0};
-	char *system_name = name->is_symbol ? plain_name(name->text)
-	                                    : xstrndup(name->text, NAME_MAX_LEN);
-	char *shown = demangle(system_name);
-
-	function.name = profile_string(profile, shown ? shown : system_name);
-	function.system_name = profile_string(profile, system_name);
-	free(shown);
-	free(system_name);
-	return profile_function(profile, &function);
-}
-
-static const struct binding *binding_of(const struct symbolizer *symbolizer,
-                                        uint32_t mapping)
-{
-	static const struct binding none;
-
-	if (mapping == 0 || mapping > symbolizer->bindings.n)
-		return &none;
-	return &symbolizer->bindings.v[mapping - 1];
-}
-
-/* Where the function that an address belongs to starts; else the address. */
-static uint64_t function_start(struct symbolizer *symbolizer, const struct binding *binding,
-                               uint64_t address)
-{
-	struct names *names;
-	struct fde fde;
-
-	if (!binding->module)
-		return address;
-	names = names_of(symbolizer, binding->module);
-	if (!names->fdes)
-		names->fdes = fde_table_new(binding->module);
-	if (!fde_find(names->fdes, address - binding->bias, &fde))
-		return address;
-	return fde.start + binding->bias;
-}
-
-/*
- * The offset is that in the file, as it is the same in every process and what
- * tools can be given. A stand-in has no system_name, which tells it from a
- * symbol's.
- */
-static uint32_t stand_in_function(struct symbolizer *symbolizer, struct profile *profile,
-                                  const struct profile_location *location)
-{
-	struct profile_function function = {0};
-	const struct profile_mapping *mapping;
-	const struct binding *binding;
-	uint64_t start;
-	char *name;
-
-	if (location->mapping == 0) {
-		name = stand_in_name(NULL, false, location->address);
-	} else {
-		mapping = &profile->mappings.v[location->mapping - 1];
-		binding = binding_of(symbolizer, location->mapping);
-		start = function_start(symbolizer, binding, location->address);
-		name = stand_in_name(profile_text(profile, mapping->file),
-		                     binding->module != NULL,
-		                     start - mapping->start + mapping->offset);
-	}
-	function.name = profile_string(profile, name);
-	free(name);
-	return profile_function(profile, &function);
-}
-
-/* What the processes call it that have code there; nothing if they differ. */
-static const char *process_name(const struct binding *binding, uint64_t address)
-{
-	const char *found = NULL;
-
-	for (size_t i = 0; i < binding->processes.n; i++) {
-		const char *name = symbol_process_name(binding->processes.v[i], address);
-
-		if (found && name && strcmp(found, name) != 0)
-			return NULL;
-		found = name ? name : found;
-	}
-	return found;
-}
-
-static struct location_name name_location(struct symbolizer *symbolizer,
-                                          const struct profile_location *location)
-{
-	const struct binding *binding = binding_of(symbolizer, location->mapping);
-	struct location_name name = {.is_symbol = binding->module != NULL};
-
-	if (binding->module)
-		name.text = symbolizer_lookup(symbolizer, binding->module,
-		                              location->address - binding->bias, NULL);
-	else
-		name.text = process_name(binding, location->address);
-	return name;
-}
-
-/* The function of a name, found by the name's place in its table. */
-static uint32_t known_function(struct hashmap *known, struct profile *profile,
-                               const struct location_name *name)
-{
-	uint64_t key = (uint64_t)(uintptr_t)name->text, id;
-
-	if (!hashmap_get(known, key, &id)) {
-		id = named_function(profile, name);
-		hashmap_put(known, key, id);
-	}
-	return (uint32_t)id;
-}
-
-void symbolizer_fill(struct symbolizer *symbolizer, struct profile *profile)
-{
-	struct hashmap known = {0};
-
-	for (size_t i = 0; i < profile->locations.n; i++) {
-		const struct profile_location *location = &profile->locations.v[i];
-		struct profile_line line = {0};
-		struct location_name name;
-
-		if (location->nlines > 0 || location->is_pseudo)
-			continue;
-		name = name_location(symbolizer, location);
-		if (name.text) {
-			line.function = known_function(&known, profile, &name);
-			symbolizer->stats.resolved++;
-		} else {
-			line.function = stand_in_function(symbolizer, profile, location);
-			symbolizer->stats.unresolved++;
-		}
-		profile_set_lines(profile, (uint32_t)i + 1, &line, 1);
-	}
-	hashmap_fini(&known);
-}
-
-struct symbol_stats symbolizer_stats(const struct symbolizer *symbolizer)
-{
-	return symbolizer->stats;
+	return known ? resolver_lookup(&symbolizer->resolver, known, vaddr, distance)
+	             : NULL;
 }

@@ -19,6 +19,8 @@
 #include "module/module.h"
 #include "symbol/symbol.h"
 
+static const struct symbol_options everything;
+
 static struct module *open_bytes(struct module_cache *cache, const void *bytes, size_t len,
                                  bool memory)
 {
@@ -347,7 +349,7 @@ static bool use_module(struct module *m)
 
 	if (!m)
 		return false;
-	symbolizer = symbolizer_new();
+	symbolizer = symbolizer_new(&everything);
 	for (int i = 0; i < MODULE_NSECTIONS; i++) {
 		struct module_view view = module_section(m, i);
 

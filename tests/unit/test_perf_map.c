@@ -18,6 +18,8 @@
 #include "symbol/perf_map.h"
 #include "symbol/symbol.h"
 
+static const struct symbol_options everything;
+
 static struct perf_map *parse(const char *text, size_t len)
 {
 	char *copy = xmalloc(len > 0 ? len : 1);
@@ -208,10 +210,10 @@ static void naming_init(struct naming *naming, const struct target *target)
 {
 	struct profile_mapping mapping = {.start = 0x7f0000001000, .limit = 0x7f0000002000};
 
-	naming->symbolizer = symbolizer_new();
+	naming->symbolizer = symbolizer_new(&everything);
 	naming->profile = profile_new();
+	mapping.code = symbolizer_bind(naming->symbolizer, NULL, 0, target);
 	naming->mapping = profile_mapping(naming->profile, &mapping);
-	symbolizer_bind(naming->symbolizer, naming->mapping, NULL, 0, target);
 }
 
 static void naming_fini(struct naming *naming)
@@ -308,7 +310,16 @@ static void test_not_believed(void **state)
 	free(name);
 }
 
-/* Two processes with one mapping at one place: believed when they agree. */
+/* The same for another process, with a mapping at the same place. */
+static void naming_turn(struct naming *naming, const struct target *target)
+{
+	struct profile_mapping mapping = {.start = 0x7f0000001000, .limit = 0x7f0000002000};
+
+	mapping.code = symbolizer_bind(naming->symbolizer, NULL, 0, target);
+	naming->mapping = profile_mapping(naming->profile, &mapping);
+}
+
+/* Two processes with one mapping at one place: each has names of its own. */
 static void test_two_processes(void **state)
 {
 	static const char other[] = "7f0000001000 100 another\n7f0000001200 100 alone\n";
@@ -316,24 +327,45 @@ static void test_two_processes(void **state)
 	void *second_state;
 	struct other_root *second;
 	struct naming naming;
+	uint32_t first;
 
 	assert_int_equal(other_root_setup(&second_state), 0);
 	second = second_state;
 	other_root_put(f, "/tmp/perf-1.map", fib, sizeof fib - 1);
 	other_root_put(second, "/tmp/perf-1.map", other, sizeof other - 1);
 	naming_init(&naming, f->target);
-	symbolizer_bind(naming.symbolizer, naming.mapping, NULL, 0, second->target);
-	symbolizer_bind(naming.symbolizer, naming.mapping, NULL, 0, f->target);
-	expect_named(&naming, 0x7f0000001020, "[anon]", "");
-	expect_named(&naming, 0x7f0000001200, "alone", "alone");
-	naming_fini(&naming);
-	other_root_put(second, "/tmp/perf-1.map", fib, sizeof fib - 1);
-	naming_init(&naming, f->target);
-	symbolizer_bind(naming.symbolizer, naming.mapping, NULL, 0, second->target);
+	first = naming.mapping;
 	expect_named(&naming, 0x7f0000001020, "JS:*fib /app/fib.js:1:13",
 	             "JS:*fib /app/fib.js:1:13");
+	naming_turn(&naming, second->target);
+	assert_int_not_equal(naming.mapping, first);
+	expect_named(&naming, 0x7f0000001020, "another", "another");
+	expect_named(&naming, 0x7f0000001200, "alone", "alone");
+	naming_turn(&naming, f->target);
+	assert_int_equal(naming.mapping, first);
 	naming_fini(&naming);
 	other_root_teardown(&second_state);
+}
+
+/* What is written between two profiles of one run is in the second. */
+static void test_renewed(void **state)
+{
+	static const char more[] = "7f0000001000 100 replaced\n7f0000001200 100 new\n";
+	struct other_root *f = need(state);
+	struct naming naming;
+
+	other_root_put(f, "/tmp/perf-1.map", fib, sizeof fib - 1);
+	naming_init(&naming, f->target);
+	expect_named(&naming, 0x7f0000001020, "JS:*fib /app/fib.js:1:13",
+	             "JS:*fib /app/fib.js:1:13");
+	expect_named(&naming, 0x7f0000001200, "[anon]", "");
+	profile_free(naming.profile);
+	naming.profile = profile_new();
+	naming_turn(&naming, f->target);
+	other_root_put(f, "/tmp/perf-1.map", more, sizeof more - 1);
+	expect_named(&naming, 0x7f0000001020, "replaced", "replaced");
+	expect_named(&naming, 0x7f0000001200, "new", "new");
+	naming_fini(&naming);
 }
 
 /* As one copies it out of a container for perf: under the pid seen from here. */
@@ -368,6 +400,8 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_late, other_root_setup,
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_not_believed, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_renewed, other_root_setup,
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_two_processes, other_root_setup,
 	                                        other_root_teardown),

@@ -105,13 +105,16 @@ static void test_mappings(void **state)
 	b.file = a.file = profile_string(p, "/bin/a");
 	b.build_id = a.build_id = 0;
 	b.is_kernel = a.is_kernel = false;
+	b.code = a.code = 1;
 	assert_int_equal(profile_mapping(p, &a), 1);
 	assert_int_equal(profile_mapping(p, &b), 1);
 	b.offset++;
 	assert_int_equal(profile_mapping(p, &b), 2);
 	b.is_kernel = true;
 	assert_int_equal(profile_mapping(p, &b), 3);
-	assert_int_equal(p->mappings.n, 3);
+	b.code = 2;
+	assert_int_equal(profile_mapping(p, &b), 4);
+	assert_int_equal(p->mappings.n, 4);
 	assert_int_equal(p->mappings.v[1].offset, 0x501);
 }
 

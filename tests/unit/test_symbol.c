@@ -18,6 +18,8 @@
 #include "module/space.h"
 #include "symbol/symbol.h"
 
+static const struct symbol_options everything;
+
 /* A function whose name no other file knows. */
 __attribute__((noinline, used)) static int local_landmark(int x)
 {
@@ -41,7 +43,7 @@ static int own_setup(void **state)
 		return -1;
 	own->cache = module_cache_new();
 	own->space = space_new(own->target, own->cache);
-	own->symbolizer = symbolizer_new();
+	own->symbolizer = symbolizer_new(&everything);
 	own->profile = profile_new();
 	*state = own;
 	return 0;
@@ -72,9 +74,9 @@ static uint32_t locate(struct own *own, uint64_t address)
 		mapping.limit = map->map.end;
 		mapping.offset = map->map.offset;
 		mapping.file = profile_string(own->profile, map->map.path);
+		mapping.code = symbolizer_bind(own->symbolizer, map->module, map->bias,
+		                               own->target);
 		map->profile_id = profile_mapping(own->profile, &mapping);
-		symbolizer_bind(own->symbolizer, map->profile_id, map->module, map->bias,
-		                own->target);
 	}
 	return profile_location(own->profile, map->profile_id, address);
 }
@@ -212,6 +214,14 @@ static uint32_t add_location(struct profile *profile, const char *file, uint64_t
 	return profile_location(profile, profile_mapping(profile, &mapping), address);
 }
 
+/* Says whose code a mapping of a profile is. */
+static void bind(struct symbolizer *symbolizer, struct profile *profile, uint32_t mapping,
+                 struct module *module, uint64_t bias)
+{
+	profile->mappings.v[mapping - 1].code = symbolizer_bind(symbolizer, module, bias,
+	                                                        NULL);
+}
+
 static void test_fallbacks(void **state)
 {
 	static const struct {
@@ -235,7 +245,7 @@ static void test_fallbacks(void **state)
 	};
 	enum { NROWS = sizeof rows / sizeof rows[0] };
 	struct profile *profile = profile_new();
-	struct symbolizer *symbolizer = symbolizer_new();
+	struct symbolizer *symbolizer = symbolizer_new(&everything);
 	uint32_t ids[NROWS], nowhere, pseudo;
 
 	(void)state;
@@ -244,8 +254,7 @@ static void test_fallbacks(void **state)
 		                      rows[i].address);
 	nowhere = profile_location(profile, 0, 0xdead);
 	pseudo = profile_pseudo(profile, "[not sampled]");
-	symbolizer_bind(symbolizer, 1, NULL, 0, NULL);
-	symbolizer_bind(symbolizer, 0, NULL, 0, NULL);
+	bind(symbolizer, profile, 1, NULL, 0);
 	symbolizer_fill(symbolizer, profile);
 	for (size_t i = 0; i < NROWS; i++)
 		expect_symbol(profile, ids[i], rows[i].name, "");
@@ -293,7 +302,7 @@ static void test_functions_of_unwind_tables(void **state)
 	        {0x3f, "elf+0x1020"}, {0x40, "elf+0x1040"},
 	};
 	struct module_cache *cache = module_cache_new();
-	struct symbolizer *symbolizer = symbolizer_new();
+	struct symbolizer *symbolizer = symbolizer_new(&everything);
 	struct profile *profile = profile_new();
 	struct module *module = open_stripped(cache);
 	uint32_t ids[5], vdso;
@@ -303,10 +312,10 @@ static void test_functions_of_unwind_tables(void **state)
 	for (size_t i = 0; i < 5; i++)
 		ids[i] = add_location(profile, "/bin/elf", start, 0x1000,
 		                      start + rows[i].into);
-	symbolizer_bind(symbolizer, 1, module, start - 0x401000, NULL);
+	bind(symbolizer, profile, 1, module, start - 0x401000);
 	/* An ELF image that is in memory alone has functions nevertheless. */
 	vdso = add_location(profile, "[vdso]", 0x7f0000501000, 0x1000, 0x7f000050102f);
-	symbolizer_bind(symbolizer, 2, module, 0x7f0000501000 - 0x401000, NULL);
+	bind(symbolizer, profile, 2, module, 0x7f0000501000 - 0x401000);
 	symbolizer_fill(symbolizer, profile);
 	for (size_t i = 0; i < 5; i++)
 		expect_symbol(profile, ids[i], rows[i].name, "");
@@ -322,7 +331,7 @@ static void test_functions_of_unwind_tables(void **state)
 static void expect_names(const char *mangled, const char *name, const char *system_name)
 {
 	struct module_cache *cache = module_cache_new();
-	struct symbolizer *symbolizer = symbolizer_new();
+	struct symbolizer *symbolizer = symbolizer_new(&everything);
 	struct profile *profile = profile_new();
 	struct elf_build b;
 	struct module *module;
@@ -335,7 +344,7 @@ static void expect_names(const char *mangled, const char *name, const char *syst
 	module = module_open_fd(cache, elf_build_file(b.u.bytes, sizeof b.u.bytes), "elf");
 	assert_non_null(module);
 	location = add_location(profile, "/bin/elf", 0x401000, 0x1000, 0x401001);
-	symbolizer_bind(symbolizer, 1, module, 0, NULL);
+	bind(symbolizer, profile, 1, module, 0);
 	symbolizer_fill(symbolizer, profile);
 	expect_symbol(profile, location, name, system_name);
 	profile_free(profile);
@@ -362,7 +371,7 @@ static void test_names_of_symbols(void **state)
 static void test_bias(void **state)
 {
 	struct module_cache *cache = module_cache_new();
-	struct symbolizer *symbolizer = symbolizer_new();
+	struct symbolizer *symbolizer = symbolizer_new(&everything);
 	struct profile *profile = profile_new();
 	struct elf_build b;
 	struct module *module;
@@ -374,7 +383,7 @@ static void test_bias(void **state)
 	alpha = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f000000100f);
 	beta = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f0000001020);
 	neither = add_location(profile, "/bin/elf", 0x7f0000001000, 0x1000, 0x7f0000001010);
-	symbolizer_bind(symbolizer, 1, module, 0x7f0000001000 - 0x401000, NULL);
+	bind(symbolizer, profile, 1, module, 0x7f0000001000 - 0x401000);
 	symbolizer_fill(symbolizer, profile);
 	expect_symbol(profile, alpha, "alpha", "alpha");
 	expect_symbol(profile, beta, "beta", "beta");

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "symbol/resolver.h"
+
+#include <string.h>
+
+#include "base/hashmap.h"
+#include "base/mem.h"
+#include "module/fde.h"
+#include "symbol/source.h"
+
+/* When the modules read so far hold more, no others are. */
+#define MODULES_MAX_BYTES ((size_t)1 << 30)
+
+static const struct symbol_source *const sources[] = {
+        &symbol_source_elf,
+};
+#define NSOURCES (sizeof sources / sizeof sources[0])
+
+/* The sources' states for one module, where its functions start, and all answers. */
+struct resolver_module {
+	struct module_cache *cache; /* of this one alone: others are opened meanwhile */
+	struct module *module;
+	bool is_read; /* the sources were opened */
+	void *state[NSOURCES];
+	struct fde_table *fdes;  /* NULL: not asked for yet */
+	struct hashmap by_vaddr; /* -> index in answers */
+	ARRAY(struct resolved) answers;
+	struct hashmap by_name; /* a symbol's name, by its place -> function */
+};
+
+void resolver_init(struct resolver *resolver, const struct symbol_options *options)
+{
+	*resolver = (struct resolver){.options = *options};
+	intern_add(&resolver->strings, "", 0);
+}
+
+static void free_module(struct resolver_module *module)
+{
+	for (size_t i = 0; i < NSOURCES; i++) {
+		if (module->state[i])
+			sources[i]->close(module->state[i]);
+	}
+	fde_table_free(module->fdes);
+	hashmap_fini(&module->by_vaddr);
+	hashmap_fini(&module->by_name);
+	array_fini(&module->answers);
+	module_cache_free(module->cache);
+	free(module);
+}
+
+void resolver_fini(struct resolver *resolver)
+{
+	for (size_t i = 0; i < resolver->modules.n; i++)
+		free_module(resolver->modules.v[i]);
+	array_fini(&resolver->modules);
+	array_fini(&resolver->functions);
+	array_fini(&resolver->lines);
+	intern_fini(&resolver->strings);
+	intern_fini(&resolver->function_keys);
+}
+
+struct resolver_module *resolver_module(struct resolver *resolver,
+                                        const struct module *module,
+                                        const struct target *target)
+{
+	struct resolver_module *fresh;
+
+	for (size_t i = 0; i < resolver->modules.n; i++) {
+		if (module_is_copy(resolver->modules.v[i]->module, module))
+			return resolver->modules.v[i];
+	}
+	fresh = xcalloc(1, sizeof *fresh);
+	fresh->cache = module_cache_new();
+	fresh->module = module_reopen(fresh->cache, module);
+	if (!fresh->module) {
+		free_module(fresh);
+		return NULL;
+	}
+	module_find_debug(fresh->module, target);
+	array_push(&resolver->modules, fresh);
+	return fresh;
+}
+
+/* Opens the sources, unless all modules together have become too large. */
+static void read_module(struct resolver *resolver, struct resolver_module *module)
+{
+	module->is_read = true;
+	if (resolver->bytes > MODULES_MAX_BYTES)
+		return;
+	for (size_t i = 0; i < NSOURCES; i++)
+		module->state[i] = sources[i]->open(module->module);
+	resolver->bytes += module_cache_bytes(module->cache);
+}
+
+static bool ask(struct resolver *resolver, struct resolver_module *module, uint64_t vaddr,
+                struct symbol_answer *answer)
+{
+	if (!module->is_read)
+		read_module(resolver, module);
+	for (size_t i = 0; i < NSOURCES; i++) {
+		if (module->state[i] && sources[i]->find(module->state[i], vaddr, answer))
+			return true;
+	}
+	return false;
+}
+
+const char *resolver_lookup(struct resolver *resolver, struct resolver_module *module,
+                            uint64_t vaddr, uint64_t *distance)
+{
+	struct symbol_answer answer;
+
+	if (!ask(resolver, module, vaddr, &answer))
+		return NULL;
+	if (distance)
+		*distance = answer.distance;
+	return answer.name;
+}
+
+/*
+ * A symbol's name without the version that linkers leave in .symtab
+ * ("memcpy@@GLIBC_2.14" -> "memcpy"), to be freed.
+ */
+static char *plain_name(const char *name)
+{
+	size_t len = strnlen(name, SYMBOL_NAME_MAX);
+	const char *at = memchr(name, '@', len);
+
+	if (at && at > name) {
+		const char *version = at + (at[1] == '@' ? 2 : 1);
+		size_t left = len - (size_t)(version - name);
+
+		if (left > 0 && strspn(version, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		                                "abcdefghijklmnopqrstuvwxyz"
+		                                "0123456789._-") >= left)
+			len = (size_t)(at - name);
+	}
+	return xstrndup(name, len);
+}
+
+static uint32_t add_string(struct resolver *resolver, const char *s)
+{
+	return intern_add(&resolver->strings, s, strlen(s));
+}
+
+static uint32_t add_function(struct resolver *resolver,
+                             const struct resolved_function *function)
+{
+	uint32_t n = intern_add(&resolver->function_keys, function, sizeof *function);
+
+	if (n == resolver->functions.n)
+		array_push(&resolver->functions, *function);
+	return n;
+}
+
+/* The function of a symbol, whose file is not known. */
+static uint32_t symbol_function(struct resolver *resolver, struct resolver_module *module,
+                                const char *name)
+{
+	uint64_t key = (uint64_t)(uintptr_t)name, number;
+	struct resolved_function function = {0};
+	char *system_name, *shown;
+
+	if (hashmap_get(&module->by_name, key, &number))
+		return (uint32_t)number;
+	system_name = plain_name(name);
+	shown = resolver->options.no_demangle ? NULL : demangle(system_name);
+	function.system_name = add_string(resolver, system_name);
+	function.name = shown ? add_string(resolver, shown) : function.system_name;
+	free(shown);
+	free(system_name);
+	number = add_function(resolver, &function);
+	hashmap_put(&module->by_name, key, number);
+	return (uint32_t)number;
+}
+
+/* Where the function that an address belongs to starts; else the address. */
+static uint64_t function_start(struct resolver_module *module, uint64_t vaddr)
+{
+	struct fde fde;
+
+	if (!module->fdes)
+		module->fdes = fde_table_new(module->module);
+	return fde_find(module->fdes, vaddr, &fde) ? fde.start : vaddr;
+}
+
+static struct resolved work_out(struct resolver *resolver, struct resolver_module *module,
+                                uint64_t vaddr)
+{
+	struct resolved answer = {.start = vaddr, .first = resolver->lines.n};
+	const char *name = resolver_lookup(resolver, module, vaddr, NULL);
+	struct resolved_line line = {0};
+
+	if (!name) {
+		answer.start = function_start(module, vaddr);
+		return answer;
+	}
+	line.function = symbol_function(resolver, module, name);
+	array_push(&resolver->lines, line);
+	answer.nlines = 1;
+	return answer;
+}
+
+struct resolved resolver_resolve(struct resolver *resolver, struct resolver_module *module,
+                                 uint64_t vaddr)
+{
+	uint64_t index;
+
+	if (!hashmap_get(&module->by_vaddr, vaddr, &index)) {
+		struct resolved answer = work_out(resolver, module, vaddr);
+
+		index = module->answers.n;
+		array_push(&module->answers, answer);
+		hashmap_put(&module->by_vaddr, vaddr, index);
+	}
+	return module->answers.v[index];
+}
