@@ -121,6 +121,7 @@ static bool try_file(const struct search *search, int root, const char *path, bo
 	if (elf_image_open_fd(&debug->image, fd, total) == 0 && accept(search, by_link)) {
 		log_verbose("debug file %s", path);
 		debug->found = true;
+		debug->path = xstrdup(path);
 		return true;
 	}
 	elf_image_fini(&debug->image);
@@ -234,5 +235,6 @@ void debug_file_fini(struct debug_file *debug)
 {
 	if (debug->found)
 		elf_image_fini(&debug->image);
+	free(debug->path);
 	*debug = (struct debug_file){0};
 }

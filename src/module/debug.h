@@ -15,6 +15,7 @@ struct debug_file {
 	bool found;
 	bool unproven; /* its checksum has still to be compared */
 	uint32_t crc;
+	char *path; /* in the root where it was found */
 };
 
 /* Looks for the debug file of an image whose name in the target is `path`.
@@ -24,6 +25,15 @@ void debug_file_find(struct debug_file *debug, const struct target *target,
 /* Whether there is one, and it is the right one: may have to read all of it. */
 bool debug_file_prove(struct debug_file *debug);
 void debug_file_fini(struct debug_file *debug);
+
+/*
+ * Opens what .gnu_debugaltlink of an image names: the file with what several debug
+ * files have in common (dwz -m). `path` is the image's own in the target's root.
+ * NULL if it has no such section, or none of the files there have the build id that
+ * it asks for. To be freed with elf_image_fini and free.
+ */
+struct elf_image *debug_supplement_find(const struct target *target,
+                                        struct elf_image *image, const char *path);
 
 /* What .gnu_debuglink says. */
 struct debug_link {

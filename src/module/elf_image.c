@@ -206,6 +206,7 @@ static void note_section(struct elf_image *image, size_t index, const GElf_Shdr 
 	        {".data.rel.ro.gopclntab", MODULE_GOPCLNTAB},
 	        {".gnu_debuglink", MODULE_DEBUGLINK},
 	        {".gnu_debugdata", MODULE_DEBUGDATA},
+	        {".gnu_debugaltlink", MODULE_DEBUGALTLINK},
 	};
 	struct elf_section section = {
 	        .index = index,
@@ -218,6 +219,8 @@ static void note_section(struct elf_image *image, size_t index, const GElf_Shdr 
 		if (strcmp(name, wanted[i].name) == 0 && shdr->sh_type != SHT_NOBITS)
 			image->section[wanted[i].which] = section;
 	}
+	if (strcmp(name, ".debug_info") == 0 && shdr->sh_type != SHT_NOBITS)
+		image->has_dwarf = true;
 	if (shdr->sh_type == SHT_SYMTAB && shdr->sh_entsize == sizeof(Elf64_Sym))
 		image->symtab[MODULE_SYMTAB] = section;
 	if (shdr->sh_type == SHT_DYNSYM && shdr->sh_entsize == sizeof(Elf64_Sym))
@@ -312,7 +315,7 @@ static int read_program_headers(struct elf_image *image)
 			image->eh_frame_hdr = (struct module_range){
 			        phdr.p_vaddr, phdr.p_vaddr + phdr.p_filesz};
 	}
-	return image->loads.n > 0 ? 0 : -ENOEXEC;
+	return image->loads.n > 0 || image->is_supplement ? 0 : -ENOEXEC;
 }
 
 /*
@@ -328,7 +331,8 @@ static int check_header(struct elf_image *image)
 	    memcmp(ehdr.e_ident, ELFMAG, SELFMAG) != 0 ||
 	    ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB ||
 	    ehdr.e_machine != ARCH_ELF_MACHINE ||
-	    (ehdr.e_type != ET_EXEC && ehdr.e_type != ET_DYN) || ehdr.e_phnum == PN_XNUM)
+	    (ehdr.e_type != ET_EXEC && ehdr.e_type != ET_DYN && !image->is_supplement) ||
+	    ehdr.e_phnum == PN_XNUM)
 		return -ENOEXEC;
 	if (ehdr.e_shnum == 0 && ehdr.e_shoff != 0) {
 		Elf64_Shdr first = {0};
@@ -361,17 +365,28 @@ static int open_image(struct elf_image *image)
 	return 0;
 }
 
-int elf_image_open_fd(struct elf_image *image, int fd, size_t *total)
+static int open_fd(struct elf_image *image)
 {
 	struct stat st;
 
-	*image = (struct elf_image){.fd = fd, .total = total};
-	if (fstat(fd, &st) < 0)
+	if (fstat(image->fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size < 0)
 		return -ENOEXEC;
 	image->size = (uint64_t)st.st_size;
 	return open_image(image);
+}
+
+int elf_image_open_fd(struct elf_image *image, int fd, size_t *total)
+{
+	*image = (struct elf_image){.fd = fd, .total = total};
+	return open_fd(image);
+}
+
+int elf_image_open_supplement(struct elf_image *image, int fd, size_t *total)
+{
+	*image = (struct elf_image){.fd = fd, .total = total, .is_supplement = true};
+	return open_fd(image);
 }
 
 int elf_image_open_memory(struct elf_image *image, uint8_t *mem, size_t len, size_t *total)
@@ -526,4 +541,42 @@ struct module_symbols elf_image_symbols(struct elf_image *image, enum module_sym
 		image->symbols[which] = read_symbols(image, which);
 	}
 	return image->symbols[which];
+}
+
+/* Sections that were compressed before the gABI knew how (".zdebug_info") tell
+ * their size in their bytes, and libelf believes it: none of those. */
+static bool is_old_compressed(const char *name)
+{
+	return strncmp(name, ".zdebug", 7) == 0;
+}
+
+bool elf_image_read_dwarf(struct elf_image *image, struct module_view *line)
+{
+	size_t names;
+	Elf_Scn *scn = NULL;
+
+	*line = (struct module_view){0};
+	if (image->mem || elf_getshdrstrndx(image->elf, &names) < 0)
+		return false;
+	while ((scn = elf_nextscn(image->elf, scn)) != NULL) {
+		GElf_Shdr shdr;
+		const char *name;
+		Elf_Data *data;
+
+		if (!gelf_getshdr(scn, &shdr))
+			return false;
+		name = elf_strptr(image->elf, names, shdr.sh_name);
+		if (!name || shdr.sh_type == SHT_NOBITS || shdr.sh_size == 0)
+			continue;
+		if (is_old_compressed(name))
+			return false;
+		if (strncmp(name, ".debug_", 7) != 0)
+			continue;
+		data = section_data(image, elf_ndxscn(scn));
+		if (!data)
+			return false;
+		if (strcmp(name, ".debug_line") == 0)
+			*line = (struct module_view){data->d_buf, data->d_size, 0};
+	}
+	return true;
 }

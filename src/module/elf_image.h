@@ -64,7 +64,9 @@ struct elf_image {
 	Elf *elf;
 	uint64_t entry;
 	bool is_go;
-	size_t notes_len; /* bytes of notes read so far */
+	bool has_dwarf;     /* it has a .debug_info */
+	bool is_supplement; /* holds debug information alone, and no program */
+	size_t notes_len;   /* bytes of notes read so far */
 	char build_id[2 * ELF_BUILD_ID_MAX + 1];
 	ARRAY(struct elf_load) loads;
 	ARRAY(struct module_range) code;
@@ -89,6 +91,9 @@ int elf_image_open_fd(struct elf_image *image, int fd, size_t *total)
         __attribute__((warn_unused_result));
 int elf_image_open_memory(struct elf_image *image, uint8_t *mem, size_t len, size_t *total)
         __attribute__((warn_unused_result));
+/* The same of a file that need not be a program: dwz makes relocatable ones. */
+int elf_image_open_supplement(struct elf_image *image, int fd, size_t *total)
+        __attribute__((warn_unused_result));
 void elf_image_fini(struct elf_image *image);
 
 /* Bytes at a file offset; the number copied, fewer at the end of the file. */
@@ -99,5 +104,11 @@ bool elf_image_offset_to_vaddr(const struct elf_image *image, uint64_t offset,
                                uint64_t *vaddr);
 struct module_view elf_image_section(struct elf_image *image, enum module_section which);
 struct module_symbols elf_image_symbols(struct elf_image *image, enum module_symtab which);
+
+/*
+ * Reads all sections with DWARF, so that libdw finds them in memory and of a size
+ * that is bounded; `line` becomes .debug_line's bytes. False if one does not fit.
+ */
+bool elf_image_read_dwarf(struct elf_image *image, struct module_view *line);
 
 #endif

@@ -25,7 +25,8 @@ struct module {
 	struct elf_image image;
 	struct debug_file debug;
 	bool debug_sought;
-	struct elf_image *mini; /* what .gnu_debugdata holds; NULL: nothing */
+	struct elf_image *supplement; /* to the DWARF; NULL: none */
+	struct elf_image *mini;       /* what .gnu_debugdata holds; NULL: nothing */
 	bool mini_sought;
 	char *path;
 	bool vdso;
@@ -56,12 +57,18 @@ size_t module_cache_bytes(const struct module_cache *cache)
 	return cache->total;
 }
 
+static void free_image(struct elf_image *image)
+{
+	if (image)
+		elf_image_fini(image);
+	free(image);
+}
+
 static void module_free(struct module *module)
 {
 	debug_file_fini(&module->debug);
-	if (module->mini)
-		elf_image_fini(module->mini);
-	free(module->mini);
+	free_image(module->mini);
+	free_image(module->supplement);
 	elf_image_fini(&module->image);
 	free(module->path);
 	free(module);
@@ -283,10 +290,18 @@ const struct module_range *module_code(const struct module *module, size_t *n)
 
 void module_find_debug(struct module *module, const struct target *target)
 {
-	if (module->debug_sought || module->image.symtab[MODULE_SYMTAB].index)
+	struct elf_image *image = &module->image;
+
+	if (module->debug_sought)
 		return;
 	module->debug_sought = true;
-	debug_file_find(&module->debug, target, &module->image, module->path);
+	if (!image->symtab[MODULE_SYMTAB].index || !image->has_dwarf)
+		debug_file_find(&module->debug, target, image, module->path);
+	if (module->debug.found)
+		module->supplement = debug_supplement_find(target, &module->debug.image,
+		                                           module->debug.path);
+	else
+		module->supplement = debug_supplement_find(target, image, module->path);
 }
 
 /* Fedora leaves the functions' names in its stripped programs: an ELF file with
@@ -332,7 +347,27 @@ struct module_symbols module_symbols(struct module *module, enum module_symtab w
 		return mini_symbols(module);
 	if (which != MODULE_DEBUG_SYMTAB)
 		return elf_image_symbols(&module->image, which);
-	if (!debug_file_prove(&module->debug))
+	/* A file that has both has the same twice. */
+	if (module->image.symtab[MODULE_SYMTAB].index || !debug_file_prove(&module->debug))
 		return (struct module_symbols){0};
 	return elf_image_symbols(&module->debug.image, MODULE_SYMTAB);
+}
+
+bool module_dwarf(struct module *module, struct module_dwarf *dwarf)
+{
+	struct elf_image *image = &module->image;
+	struct module_view unused;
+
+	if (!image->has_dwarf && debug_file_prove(&module->debug))
+		image = &module->debug.image;
+	if (!image->has_dwarf || !elf_image_read_dwarf(image, &dwarf->line))
+		return false;
+	/* Without the rest it is full of holes, and libdw would look for it in places
+	 * that the target may have chosen. */
+	if (image->section[MODULE_DEBUGALTLINK].index &&
+	    (!module->supplement || !elf_image_read_dwarf(module->supplement, &unused)))
+		return false;
+	dwarf->elf = image->elf;
+	dwarf->supplement = module->supplement ? module->supplement->elf : NULL;
+	return true;
 }

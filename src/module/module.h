@@ -41,6 +41,7 @@ enum module_section {
 	MODULE_GOPCLNTAB,
 	MODULE_DEBUGLINK,
 	MODULE_DEBUGDATA,
+	MODULE_DEBUGALTLINK,
 	MODULE_NSECTIONS,
 };
 
@@ -144,9 +145,9 @@ struct module_symbols {
 };
 
 /*
- * Looks for the debug file of a module that has no .symtab itself, in the root
- * of a target that runs it, then in ours (debug.h), and keeps it open. Once for
- * each module, while the target lives; later calls do nothing.
+ * Looks for the debug file of a module that has no .symtab or no DWARF itself, in
+ * the root of a target that runs it, then in ours (debug.h), and keeps it open. Once
+ * for each module, while the target lives; later calls do nothing.
  */
 void module_find_debug(struct module *module, const struct target *target);
 
@@ -155,5 +156,19 @@ void module_find_debug(struct module *module, const struct target *target);
  * long as the module.
  */
 struct module_symbols module_symbols(struct module *module, enum module_symtab which);
+
+/* The files that a module's DWARF is in, for libdw, which reads whole sections. */
+struct module_dwarf {
+	Elf *elf;
+	Elf *supplement;         /* what .gnu_debugaltlink names (dwz -m); NULL: nothing */
+	struct module_view line; /* .debug_line, decompressed */
+};
+
+/*
+ * Its own or its debug file's, with all sections that libdw would touch vetted and
+ * decompressed. False if there is none, or a part of it is missing. To be asked
+ * once; good as long as the module.
+ */
+bool module_dwarf(struct module *module, struct module_dwarf *dwarf);
 
 #endif

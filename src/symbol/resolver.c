@@ -6,6 +6,7 @@
 #include "base/hashmap.h"
 #include "base/mem.h"
 #include "module/fde.h"
+#include "symbol/lines.h"
 #include "symbol/source.h"
 
 /* When the modules read so far hold more, no others are. */
@@ -22,10 +23,11 @@ struct resolver_module {
 	struct module *module;
 	bool is_read; /* the sources were opened */
 	void *state[NSOURCES];
+	struct lines *lines;     /* NULL: none */
 	struct fde_table *fdes;  /* NULL: not asked for yet */
 	struct hashmap by_vaddr; /* -> index in answers */
 	ARRAY(struct resolved) answers;
-	struct hashmap by_name; /* a symbol's name, by its place -> function */
+	struct hashmap by_name; /* a name, by its place -> shown and plain one */
 };
 
 void resolver_init(struct resolver *resolver, const struct symbol_options *options)
@@ -40,6 +42,7 @@ static void free_module(struct resolver_module *module)
 		if (module->state[i])
 			sources[i]->close(module->state[i]);
 	}
+	lines_free(module->lines);
 	fde_table_free(module->fdes);
 	hashmap_fini(&module->by_vaddr);
 	hashmap_fini(&module->by_name);
@@ -89,6 +92,8 @@ static void read_module(struct resolver *resolver, struct resolver_module *modul
 		return;
 	for (size_t i = 0; i < NSOURCES; i++)
 		module->state[i] = sources[i]->open(module->module);
+	if (!resolver->options.no_lines)
+		module->lines = lines_new(module->module, !resolver->options.no_inlines);
 	resolver->bytes += module_cache_bytes(module->cache);
 }
 
@@ -152,25 +157,38 @@ static uint32_t add_function(struct resolver *resolver,
 	return n;
 }
 
-/* The function of a symbol, whose file is not known. */
-static uint32_t symbol_function(struct resolver *resolver, struct resolver_module *module,
-                                const char *name)
+/* Sets the names of a function, from what a file has for one. */
+static void set_names(struct resolver *resolver, struct resolver_module *module,
+                      struct resolved_function *function, const char *name)
 {
-	uint64_t key = (uint64_t)(uintptr_t)name, number;
-	struct resolved_function function = {0};
+	uint64_t key = (uint64_t)(uintptr_t)name, both;
 	char *system_name, *shown;
 
-	if (hashmap_get(&module->by_name, key, &number))
-		return (uint32_t)number;
-	system_name = plain_name(name);
-	shown = resolver->options.no_demangle ? NULL : demangle(system_name);
-	function.system_name = add_string(resolver, system_name);
-	function.name = shown ? add_string(resolver, shown) : function.system_name;
-	free(shown);
-	free(system_name);
-	number = add_function(resolver, &function);
-	hashmap_put(&module->by_name, key, number);
-	return (uint32_t)number;
+	if (!hashmap_get(&module->by_name, key, &both)) {
+		system_name = plain_name(name);
+		shown = resolver->options.no_demangle ? NULL : demangle(system_name);
+		both = add_string(resolver, system_name);
+		both |= (shown ? (uint64_t)add_string(resolver, shown) : both) << 32;
+		free(shown);
+		free(system_name);
+		hashmap_put(&module->by_name, key, both);
+	}
+	function->system_name = (uint32_t)both;
+	function->name = (uint32_t)(both >> 32);
+}
+
+/* Adds a line to the answer that is being made. */
+static void add_line(struct resolver *resolver, struct resolver_module *module,
+                     const struct line_frame *frame)
+{
+	struct resolved_function function = {.start_line = frame->start_line};
+	struct resolved_line line = {.line = frame->line};
+
+	set_names(resolver, module, &function, frame->name);
+	if (frame->file)
+		function.file = add_string(resolver, frame->file);
+	line.function = add_function(resolver, &function);
+	array_push(&resolver->lines, line);
 }
 
 /* Where the function that an address belongs to starts; else the address. */
@@ -183,20 +201,29 @@ static uint64_t function_start(struct resolver_module *module, uint64_t vaddr)
 	return fde_find(module->fdes, vaddr, &fde) ? fde.start : vaddr;
 }
 
+/*
+ * The function whose code it is has the name of its symbol, which tells its clones
+ * (".cold") apart; the linker knows nothing of those inlined.
+ */
 static struct resolved work_out(struct resolver *resolver, struct resolver_module *module,
                                 uint64_t vaddr)
 {
 	struct resolved answer = {.start = vaddr, .first = resolver->lines.n};
 	const char *name = resolver_lookup(resolver, module, vaddr, NULL);
-	struct resolved_line line = {0};
+	struct line_frame frames[LINES_MAX_FRAMES] = {0};
+	size_t n = module->lines ? lines_find(module->lines, vaddr, frames) : 0;
 
-	if (!name) {
-		answer.start = function_start(module, vaddr);
-		return answer;
+	if (n == 0)
+		n = 1;
+	if (name)
+		frames[n - 1].name = name;
+	for (size_t i = 0; i < n; i++) {
+		if (frames[i].name)
+			add_line(resolver, module, &frames[i]);
 	}
-	line.function = symbol_function(resolver, module, name);
-	array_push(&resolver->lines, line);
-	answer.nlines = 1;
+	answer.nlines = resolver->lines.n - answer.first;
+	if (answer.nlines == 0)
+		answer.start = function_start(module, vaddr);
 	return answer;
 }
 

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/reader.h"
+#include "module/debug.h"
+#include "target/root.h"
+
+#define BUILD_ID_DIR "/usr/lib/debug/.build-id"
+
+/* What .gnu_debugaltlink says. */
+struct alt_link {
+	const char *name; /* absolute, or from the directory of the file that says so */
+	char build_id[2 * ELF_BUILD_ID_MAX + 1];
+};
+
+/* "/usr/lib/debug/.dwz/x86_64-linux-gnu/libfoo.debug\0", then the build id. */
+static bool parse_link(struct module_view section, struct alt_link *link)
+{
+	struct reader r = reader_init(section.data, section.len);
+	const uint8_t *id;
+	size_t len;
+
+	if (!section.data)
+		return false;
+	link->name = reader_cstr(&r);
+	len = reader_left(&r);
+	id = reader_bytes(&r, len);
+	if (r.failed || !id || len < 2 || len > ELF_BUILD_ID_MAX ||
+	    strlen(link->name) >= PATH_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		sprintf(link->build_id + 2 * i, "%02x", id[i]);
+	return true;
+}
+
+static struct elf_image *try_file(const struct alt_link *link, size_t *total, int root,
+                                  const char *path)
+{
+	struct elf_image *image;
+	size_t held = *total;
+	int fd = root_open_file(root, path, ROOT_FOLLOW);
+
+	if (fd < 0)
+		return NULL;
+	image = xcalloc(1, sizeof *image);
+	if (elf_image_open_supplement(image, fd, total) == 0 &&
+	    strcmp(image->build_id, link->build_id) == 0) {
+		log_verbose("debug file %s", path);
+		return image;
+	}
+	elf_image_fini(image);
+	free(image);
+	*total = held;
+	return NULL;
+}
+
+static struct elf_image *try_root(const struct alt_link *link, size_t *total, int root,
+                                  const char *dir)
+{
+	char *named = link->name[0] == '/' ? xstrdup(link->name)
+	                                   : xasprintf("%s/%s", dir, link->name);
+	char *by_id = xasprintf(BUILD_ID_DIR "/%.2s/%s.debug", link->build_id,
+	                        link->build_id + 2);
+	struct elf_image *found = try_file(link, total, root, named);
+
+	if (!found)
+		found = try_file(link, total, root, by_id);
+	free(named);
+	free(by_id);
+	return found;
+}
+
+struct elf_image *debug_supplement_find(const struct target *target,
+                                        struct elf_image *image, const char *path)
+{
+	struct alt_link link;
+	const char *slash = strrchr(path, '/');
+	struct elf_image *found = NULL;
+	char *dir;
+	int root;
+
+	if (!parse_link(elf_image_section(image, MODULE_DEBUGALTLINK), &link))
+		return NULL;
+	dir = xstrndup(path, slash ? (size_t)(slash - path) : 0);
+	root = target ? root_open(target) : -1;
+	if (root >= 0) {
+		found = try_root(&link, image->total, root, dir);
+		close(root);
+	}
+	root = found ? -1 : open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root >= 0) {
+		found = try_root(&link, image->total, root, dir);
+		close(root);
+	}
+	free(dir);
+	return found;
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The units of a file and the ranges of their code are listed at once: the index
+ * that .debug_aranges might be is missing from what clang compiles. The rest of a
+ * unit, its table of lines and its functions, is read when it is needed.
+ *
+ * libdw checks what it reads, but sets no limits: a row of a table of lines takes
+ * 48 bytes of memory and may take one in the file.
+ */
+#include "symbol/lines.h"
+
+#include <string.h>
+
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+
+#include "base/array.h"
+#include "base/hashmap.h"
+#include "base/mem.h"
+#include "base/reader.h"
+#include "symbol/scopes.h"
+#include "symbol/spans.h"
+#include "symbol/split.h"
+
+#define UNITS_MAX       ((size_t)1 << 20)
+#define UNIT_RANGES_MAX ((size_t)4 << 20)
+/* Bytes of line number programs, of one unit and of all that are read. */
+#define PROGRAM_MAX  ((uint64_t)8 << 20)
+#define PROGRAMS_MAX ((uint64_t)48 << 20)
+/* Bytes of paths put together. */
+#define PATHS_MAX        ((size_t)16 << 20)
+#define SCOPES_TOTAL_MAX ((size_t)4 << 20)
+
+struct unit {
+	Dwarf_Die die;  /* a skeleton, of a split one */
+	Dwarf_Die body; /* with the functions */
+	bool is_skeleton;
+	bool is_read;
+	bool has_lines;
+	struct scopes scopes;
+};
+
+struct lines {
+	Dwarf *dwarf;
+	Dwarf *supplement;
+	bool inlines;
+	struct module_view program; /* .debug_line */
+	uint64_t programs_read;
+	size_t nscopes;
+	ARRAY(struct unit) units;
+	struct spans spans;   /* -> index in units */
+	struct hashmap paths; /* a relative path, by its place -> index in full_paths */
+	ARRAY(char *) full_paths;
+	size_t paths_len;
+};
+
+/* Whether an address is in code: of what the linker threw away, ranges stay that
+ * begin at 0 or so. */
+static bool is_code(const struct module_range *code, size_t ncode, uint64_t vaddr)
+{
+	size_t low = 0, high = ncode;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (vaddr < code[mid].start)
+			high = mid;
+		else if (vaddr >= code[mid].end)
+			low = mid + 1;
+		else
+			return true;
+	}
+	return false;
+}
+
+static void add_unit(struct lines *lines, Dwarf_Die *die, bool is_skeleton,
+                     const struct module_range *code, size_t ncode)
+{
+	struct unit unit = {.die = *die, .body = *die, .is_skeleton = is_skeleton};
+	uint32_t number = (uint32_t)lines->units.n;
+	Dwarf_Addr base, start, end;
+	ptrdiff_t at = 0;
+
+	while (lines->spans.spans.n < UNIT_RANGES_MAX &&
+	       (at = dwarf_ranges(die, at, &base, &start, &end)) > 0) {
+		if (is_code(code, ncode, start))
+			spans_add(&lines->spans, start, end, number);
+	}
+	array_push(&lines->units, unit);
+}
+
+static void list_units(struct lines *lines, struct module *module)
+{
+	size_t ncode;
+	const struct module_range *code = module_code(module, &ncode);
+	Dwarf_CU *cu = NULL;
+	Dwarf_Die die;
+	uint8_t type;
+
+	while (lines->units.n < UNITS_MAX &&
+	       dwarf_get_units(lines->dwarf, cu, &cu, NULL, &type, &die, NULL) == 0) {
+		if (type == DW_UT_compile || type == DW_UT_skeleton)
+			add_unit(lines, &die, type == DW_UT_skeleton, code, ncode);
+	}
+	spans_build(&lines->spans);
+}
+
+struct lines *lines_new(struct module *module, bool inlines)
+{
+	struct module_dwarf files;
+	struct lines *lines;
+
+	if (!module_dwarf(module, &files))
+		return NULL;
+	lines = xcalloc(1, sizeof *lines);
+	lines->inlines = inlines;
+	lines->program = files.line;
+	lines->dwarf = dwarf_begin_elf(files.elf, DWARF_C_READ, NULL);
+	if (lines->dwarf && files.supplement) {
+		lines->supplement = dwarf_begin_elf(files.supplement, DWARF_C_READ, NULL);
+		if (lines->supplement)
+			dwarf_setalt(lines->dwarf, lines->supplement);
+	}
+	/* Without the supplement that it asks for, libdw would look for it itself. */
+	if (!lines->dwarf || (files.supplement && !lines->supplement)) {
+		lines_free(lines);
+		return NULL;
+	}
+	list_units(lines, module);
+	return lines;
+}
+
+void lines_free(struct lines *lines)
+{
+	if (!lines)
+		return;
+	for (size_t i = 0; i < lines->units.n; i++)
+		scopes_fini(&lines->units.v[i].scopes);
+	for (size_t i = 0; i < lines->full_paths.n; i++)
+		free(lines->full_paths.v[i]);
+	array_fini(&lines->units);
+	array_fini(&lines->full_paths);
+	spans_fini(&lines->spans);
+	hashmap_fini(&lines->paths);
+	dwarf_end(lines->dwarf);
+	dwarf_end(lines->supplement);
+	free(lines);
+}
+
+/* Whether a unit's line number program is of a size that can be afforded. */
+static bool afford_lines(struct lines *lines, Dwarf_Die *die)
+{
+	struct reader r = reader_init(lines->program.data, lines->program.len);
+	Dwarf_Attribute attribute;
+	Dwarf_Word offset;
+	uint64_t len;
+
+	if (!lines->program.data || !dwarf_attr(die, DW_AT_stmt_list, &attribute) ||
+	    dwarf_formudata(&attribute, &offset) != 0)
+		return false;
+	reader_seek(&r, (size_t)offset);
+	len = reader_u32(&r);
+	if (len == 0xffffffff) /* the 64-bit format */
+		len = reader_u64(&r);
+	if (r.failed || len > PROGRAM_MAX || lines->programs_read + len > PROGRAMS_MAX)
+		return false;
+	lines->programs_read += len;
+	return true;
+}
+
+static void read_unit(struct lines *lines, struct unit *unit)
+{
+	unit->is_read = true;
+	unit->has_lines = afford_lines(lines, &unit->die);
+	if (!lines->inlines || lines->nscopes > SCOPES_TOTAL_MAX)
+		return;
+	if (unit->is_skeleton && !split_unit(&unit->die, &unit->body))
+		return;
+	scopes_read(&unit->scopes, &unit->body);
+	lines->nscopes += unit->scopes.v.n;
+}
+
+/* A file's path, with the directory of the compilation if it is relative. */
+static const char *full_path(struct lines *lines, struct unit *unit, const char *path)
+{
+	uint64_t key = (uint64_t)(uintptr_t)path, index;
+	Dwarf_Attribute attribute;
+	const char *dir = NULL;
+	char *full;
+
+	if (!path || path[0] == '/' || path[0] == '<')
+		return path;
+	if (hashmap_get(&lines->paths, key, &index))
+		return lines->full_paths.v[index];
+	if (dwarf_attr(&unit->die, DW_AT_comp_dir, &attribute))
+		dir = dwarf_formstring(&attribute);
+	if (!dir || lines->paths_len > PATHS_MAX)
+		return path;
+	full = xasprintf("%.4096s/%.4096s", dir, path);
+	lines->paths_len += strlen(full);
+	hashmap_put(&lines->paths, key, lines->full_paths.n);
+	array_push(&lines->full_paths, full);
+	return full;
+}
+
+/* The row of the table of lines that an address is in. */
+static bool find_row(struct lines *lines, struct unit *unit, uint64_t vaddr,
+                     struct line_frame *frame)
+{
+	Dwarf_Line *row = unit->has_lines ? dwarf_getsrc_die(&unit->die, vaddr) : NULL;
+	int line = 0;
+
+	if (!row)
+		return false;
+	frame->file = full_path(lines, unit, dwarf_linesrc(row, NULL, NULL));
+	if (dwarf_lineno(row, &line) == 0 && line > 0)
+		frame->line = (uint32_t)line;
+	return true;
+}
+
+static uint32_t number_of(Dwarf_Die *die, unsigned name)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Word value;
+
+	if (!dwarf_attr_integrate(die, name, &attribute) ||
+	    dwarf_formudata(&attribute, &value) != 0 || value > INT32_MAX)
+		return 0;
+	return (uint32_t)value;
+}
+
+static const char *text_of(Dwarf_Die *die, unsigned name)
+{
+	Dwarf_Attribute attribute;
+
+	if (!dwarf_attr_integrate(die, name, &attribute))
+		return NULL;
+	return dwarf_formstring(&attribute);
+}
+
+static const char *name_of(Dwarf_Die *die)
+{
+	const char *name = text_of(die, DW_AT_linkage_name);
+
+	if (!name)
+		name = text_of(die, DW_AT_MIPS_linkage_name);
+	return name ? name : text_of(die, DW_AT_name);
+}
+
+/* Where an inlined function was called: the place in the one around it. */
+static void find_call(struct lines *lines, struct unit *unit, Dwarf_Die *die,
+                      struct line_frame *frame)
+{
+	uint32_t number = number_of(die, DW_AT_call_file);
+	Dwarf_Files *files;
+	size_t nfiles;
+
+	frame->line = number_of(die, DW_AT_call_line);
+	if (unit->has_lines && dwarf_getsrcfiles(&unit->body, &files, &nfiles) == 0 &&
+	    number < nfiles)
+		frame->file = full_path(lines, unit,
+		                        dwarf_filesrc(files, number, NULL, NULL));
+}
+
+/* The functions from the innermost one, number `scope`, to the one around all. */
+static size_t find_functions(struct lines *lines, struct unit *unit, uint32_t number,
+                             struct line_frame *frames)
+{
+	size_t n = 0;
+
+	while (number != SPANS_NONE && n < LINES_MAX_FRAMES) {
+		struct scope *scope = &unit->scopes.v.v[number];
+		struct line_frame *frame = &frames[n++];
+
+		frame->name = name_of(&scope->die);
+		frame->start_line = number_of(&scope->die, DW_AT_decl_line);
+		if (!scope->inlined)
+			break;
+		number = scope->parent;
+		if (n < LINES_MAX_FRAMES) {
+			frames[n] = (struct line_frame){0};
+			find_call(lines, unit, &scope->die, &frames[n]);
+		}
+	}
+	return n;
+}
+
+size_t lines_find(struct lines *lines, uint64_t vaddr, struct line_frame *frames)
+{
+	uint32_t number = spans_find(&lines->spans, vaddr);
+	struct unit *unit;
+	bool found;
+	size_t n;
+
+	if (number == SPANS_NONE)
+		return 0;
+	unit = &lines->units.v[number];
+	if (!unit->is_read)
+		read_unit(lines, unit);
+	frames[0] = (struct line_frame){0};
+	found = find_row(lines, unit, vaddr, &frames[0]);
+	n = find_functions(lines, unit, spans_find(&unit->scopes.spans, vaddr), frames);
+	return n > 0 ? n : found;
+}
