@@ -260,6 +260,27 @@ static int set_max_depth(struct parse *parse, const char *value)
 	return 0;
 }
 
+static int set_no_lines(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->no_lines = true;
+	return 0;
+}
+
+static int set_no_inlines(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->no_inlines = true;
+	return 0;
+}
+
+static int set_no_demangle(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->no_demangle = true;
+	return 0;
+}
+
 static int set_quiet(struct parse *parse, const char *value)
 {
 	(void)value;
@@ -302,6 +323,9 @@ static const struct option_spec specs[] = {
          "CPU time from schedstat, stat or auto"},
         {"unwinder", 0, "UNWINDER", set_unwinder, "stacks by auto, rules, fp or libunwind"},
         {"max-depth", 0, "N", set_max_depth, "frames of one stack (512)"},
+        {"no-lines", 0, NULL, set_no_lines, "names of functions alone, no files and lines"},
+        {"no-inlines", 0, NULL, set_no_inlines, "no functions that were inlined"},
+        {"no-demangle", 0, NULL, set_no_demangle, "names as the linker knows them"},
         {"quiet", 'q', NULL, set_quiet, "no progress and no summary"},
         {"verbose", 'v', NULL, set_verbose, "what happens to each thread and module"},
         {"help", 'h', NULL, set_help, "this page"},
@@ -544,7 +568,8 @@ void options_print_version(void)
 #endif
 	printf("x86_64 Linux; modes: cpu; unwinding: rules, libunwind, Go, frame "
 	       "pointers;\n"
-	       "symbols: ELF, separate debug files, perf maps, .gnu_debugdata: %s;\n",
+	       "symbols: ELF, separate debug files, perf maps, DWARF, .gnu_debugdata: "
+	       "%s;\n",
 	       mini);
 	puts("names: C++ and Rust demangled; debuginfod: no\n"
 	     "Licence: Apache-2.0 <https://www.apache.org/licenses/LICENSE-2.0>");

@@ -41,6 +41,9 @@ struct options {
 	enum accounting accounting;
 	enum unwind_method unwinder;
 	size_t max_depth; /* frames of one stack: 512 */
+	bool no_lines;    /* no files and lines, and so no inlined functions */
+	bool no_inlines;  /* no inlined functions */
+	bool no_demangle; /* names as the linker knows them */
 	bool quiet;
 	bool verbose;
 	char *command_line; /* all of argv, for the profile's comment */

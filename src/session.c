@@ -201,7 +201,11 @@ static enum cpu_source choose_cpu_source(struct session *session)
 static void prepare_profile(struct session *session)
 {
 	const struct options *options = session->options;
-	const struct symbol_options symbols = {0};
+	const struct symbol_options symbols = {
+	        .no_lines = options->no_lines,
+	        .no_inlines = options->no_inlines,
+	        .no_demangle = options->no_demangle,
+	};
 
 	session->profile = profile_new();
 	profile_add_type(session->profile, "samples", "count");

@@ -189,7 +189,7 @@ void debug_file_find(struct debug_file *debug, const struct target *target,
 	}
 	if (!found && !is_ours) {
 		root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-		search.is_foreign = true;
+		search.is_foreign = target != NULL;
 		if (root >= 0) {
 			(void)try_root(&search, root);
 			close(root);

@@ -227,7 +227,8 @@ static void note_section(struct elf_image *image, size_t index, const GElf_Shdr 
 		image->symtab[MODULE_DYNSYM] = section;
 	/* The program headers of a debug file may be those of the file it came from,
 	 * and then point nowhere. */
-	if (shdr->sh_type == SHT_NOTE && shdr->sh_flags & SHF_ALLOC &&
+	if (shdr->sh_type == SHT_NOTE &&
+	    (shdr->sh_flags & SHF_ALLOC || image->is_supplement) &&
 	    image->build_id[0] == '\0')
 		read_notes(image, shdr->sh_offset, shdr->sh_size, shdr->sh_addralign);
 	if (shdr->sh_flags & SHF_EXECINSTR && shdr->sh_flags & SHF_ALLOC)

@@ -125,7 +125,9 @@ static void set_mapping(struct encoder *e, Pb(Mapping) * to, size_t id,
 	to->has_functions = claims->functions;
 	to->has_filenames = claims->filenames;
 	to->has_line_numbers = claims->line_numbers;
-	to->has_inline_frames = claims->functions && claims->inlines;
+	/* Where one location's lines are unknown, so is what was inlined there. */
+	to->has_inline_frames = claims->functions && claims->filenames &&
+	                        claims->line_numbers && claims->inlines;
 }
 
 static void add_mappings(struct encoder *e)

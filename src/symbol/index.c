@@ -7,7 +7,8 @@
  *      (the innermost).
  *   2. Of those that start at the same address, the better name: global before
  *      weak before local, function before no type, fewer leading underscores,
- *      shorter, then the alphabet. So two runs name an address alike.
+ *      shorter, the table that was added first, then the alphabet. So two runs
+ *      name an address alike.
  *   3. If none covers it, the last symbol before it that has no size, as
  *      hand-written assembly leaves them. It reaches to the next symbol or the
  *      end of its section. One in front of or inside a symbol with a size does
@@ -78,6 +79,7 @@ static unsigned rank_of(const Elf64_Sym *sym, const char *name)
 void symbol_index_add(struct symbol_index *index, const struct module_symbols *table,
                       const struct module_range *code, size_t ncode)
 {
+	index->ntables++;
 	for (size_t i = 0; i < table->n; i++) {
 		const Elf64_Sym *sym = &table->v[i];
 		const struct module_range *range;
@@ -96,6 +98,7 @@ void symbol_index_add(struct symbol_index *index, const struct module_symbols *t
 		                     ? symbol.start + sym->st_size
 		                     : range->end;
 		symbol.rank = rank_of(sym, symbol.name);
+		symbol.table = index->ntables;
 		array_push(&index->symbols, symbol);
 	}
 }
@@ -110,6 +113,8 @@ static int compare_symbols(const void *a, const void *b)
 		return x->start < y->start ? -1 : 1;
 	if (x->rank != y->rank)
 		return x->rank > y->rank ? -1 : 1;
+	if (x->table != y->table)
+		return x->table > y->table ? -1 : 1;
 	order = strncmp(y->name, x->name, COMPARE_MAX);
 	if (order != 0)
 		return order;

@@ -16,6 +16,7 @@ struct index_symbol {
 	uint64_t end;     /* one past the last; == start if the size is unknown */
 	const char *name; /* in the module's string table */
 	unsigned rank;    /* lower is better among names of one address */
+	unsigned table;   /* how many were added before its own */
 };
 
 /* From `start` to the next one's start, symbol number `symbol` has it. */
@@ -29,6 +30,7 @@ struct index_range {
 struct symbol_index {
 	ARRAY(struct index_symbol) symbols;
 	ARRAY(struct index_range) ranges;
+	unsigned ntables;
 };
 
 /*

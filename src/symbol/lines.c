@@ -18,6 +18,7 @@
 #include "base/hashmap.h"
 #include "base/mem.h"
 #include "base/reader.h"
+#include "symbol/qualify.h"
 #include "symbol/scopes.h"
 #include "symbol/spans.h"
 #include "symbol/split.h"
@@ -48,7 +49,8 @@ struct lines {
 	uint64_t programs_read;
 	size_t nscopes;
 	ARRAY(struct unit) units;
-	struct spans spans;   /* -> index in units */
+	struct spans spans; /* -> index in units */
+	struct qualified qualified;
 	struct hashmap paths; /* a relative path, by its place -> index in full_paths */
 	ARRAY(char *) full_paths;
 	size_t paths_len;
@@ -141,6 +143,7 @@ void lines_free(struct lines *lines)
 	array_fini(&lines->units);
 	array_fini(&lines->full_paths);
 	spans_fini(&lines->spans);
+	qualified_fini(&lines->qualified);
 	hashmap_fini(&lines->paths);
 	dwarf_end(lines->dwarf);
 	dwarf_end(lines->supplement);
@@ -238,13 +241,13 @@ static const char *text_of(Dwarf_Die *die, unsigned name)
 	return dwarf_formstring(&attribute);
 }
 
-static const char *name_of(Dwarf_Die *die)
+static const char *name_of(struct lines *lines, Dwarf_Die *die)
 {
 	const char *name = text_of(die, DW_AT_linkage_name);
 
 	if (!name)
 		name = text_of(die, DW_AT_MIPS_linkage_name);
-	return name ? name : text_of(die, DW_AT_name);
+	return name ? name : qualified_name(&lines->qualified, die);
 }
 
 /* Where an inlined function was called: the place in the one around it. */
@@ -272,7 +275,7 @@ static size_t find_functions(struct lines *lines, struct unit *unit, uint32_t nu
 		struct scope *scope = &unit->scopes.v.v[number];
 		struct line_frame *frame = &frames[n++];
 
-		frame->name = name_of(&scope->die);
+		frame->name = name_of(lines, &scope->die);
 		frame->start_line = number_of(&scope->die, DW_AT_decl_line);
 		if (!scope->inlined)
 			break;

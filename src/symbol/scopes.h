@@ -27,6 +27,17 @@ struct scopes {
 	struct spans spans; /* -> index in v, of the innermost */
 };
 
+enum scopes_visit {
+	SCOPES_PASS,  /* what is below is of no interest */
+	SCOPES_ENTER, /* go on below */
+};
+/* Of an entry; *state is what was left there for the one above, and becomes that for
+ * those below. */
+typedef enum scopes_visit (*scopes_visitor)(void *ctx, Dwarf_Die *die, size_t *state);
+
+/* Visits the entries of a unit from the top, with a *state of 0, within limits. */
+void scopes_walk(Dwarf_Die *unit, scopes_visitor visitor, void *ctx);
+
 /* Of all functions in a unit; what is in all zeroes before. */
 void scopes_read(struct scopes *scopes, Dwarf_Die *unit);
 void scopes_fini(struct scopes *scopes);

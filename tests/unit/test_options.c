@@ -81,6 +81,7 @@ static void test_defaults(void **state)
 	assert_int_equal(o.accounting, ACCOUNTING_AUTO);
 	assert_int_equal(o.unwinder, UNWIND_AUTO);
 	assert_int_equal(o.max_depth, 512);
+	assert_false(o.no_lines || o.no_inlines || o.no_demangle);
 	assert_false(o.quiet);
 	assert_false(o.verbose);
 	assert_string_equal(o.command_line, "cprof-attach -p 4711");
@@ -254,6 +255,22 @@ static void test_unwinding(void **state)
 	done(&o, &line);
 }
 
+static void test_symbol_options(void **state)
+{
+	struct line line;
+	struct options o = good(&line, WITH("-p1", "--no-lines"));
+
+	(void)state;
+	assert_true(o.no_lines && !o.no_inlines && !o.no_demangle);
+	done(&o, &line);
+	o = good(&line, WITH("-p1", "--no-inlines"));
+	assert_true(o.no_inlines && !o.no_lines && !o.no_demangle);
+	done(&o, &line);
+	o = good(&line, WITH("-p1", "--no-demangle"));
+	assert_true(o.no_demangle && !o.no_lines && !o.no_inlines);
+	done(&o, &line);
+}
+
 static void test_help_and_version(void **state)
 {
 	struct line line;
@@ -397,6 +414,7 @@ int main(void)
 	        cmocka_unit_test(test_outputs),
 	        cmocka_unit_test(test_accounting_and_levels),
 	        cmocka_unit_test(test_unwinding),
+	        cmocka_unit_test(test_symbol_options),
 	        cmocka_unit_test(test_help_and_version),
 	        cmocka_unit_test(test_wrong_lines),
 	        cmocka_unit_test(test_long_values),
