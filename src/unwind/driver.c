@@ -30,18 +30,20 @@ struct method {
 };
 
 static const struct method methods[UNWIND_NMETHODS] = {
-        [UNWIND_AUTO] = {{&unwind_backend_rules, &unwind_backend_libunwind,
-                          &unwind_backend_sigreturn, &unwind_backend_complex,
-                          &unwind_backend_go, &unwind_backend_frame_pointer},
+        [UNWIND_AUTO] = {.backend = {&unwind_backend_rules, &unwind_backend_libunwind,
+                                     &unwind_backend_sigreturn, &unwind_backend_complex,
+                                     &unwind_backend_go, &unwind_backend_frame_pointer},
                          .first_drops = true},
-        [UNWIND_RULES] = {{&unwind_backend_rules, &unwind_backend_sigreturn,
-                           &unwind_backend_complex, &unwind_backend_go,
-                           &unwind_backend_frame_pointer}},
-        [UNWIND_FP] = {{&unwind_backend_sigreturn, &unwind_backend_frame_pointer}},
-        [UNWIND_LIBUNWIND] = {{&unwind_backend_libunwind}},
-        [UNWIND_TRACKING] = {{&unwind_backend_libunwind, &unwind_backend_rules,
-                              &unwind_backend_sigreturn, &unwind_backend_complex,
-                              &unwind_backend_go, &unwind_backend_frame_pointer}},
+        [UNWIND_RULES] = {.backend = {&unwind_backend_rules, &unwind_backend_sigreturn,
+                                      &unwind_backend_complex, &unwind_backend_go,
+                                      &unwind_backend_frame_pointer}},
+        [UNWIND_FP] = {.backend = {&unwind_backend_sigreturn,
+                                   &unwind_backend_frame_pointer}},
+        [UNWIND_LIBUNWIND] = {.backend = {&unwind_backend_libunwind}},
+        [UNWIND_TRACKING] = {.backend = {&unwind_backend_libunwind, &unwind_backend_rules,
+                                         &unwind_backend_sigreturn, &unwind_backend_complex,
+                                         &unwind_backend_go,
+                                         &unwind_backend_frame_pointer}},
 };
 
 struct unwinder {
