@@ -96,6 +96,7 @@ extern const struct unwind_backend unwind_backend_complex;
 extern const struct unwind_backend unwind_backend_libunwind;
 extern const struct unwind_backend unwind_backend_sigreturn;
 extern const struct unwind_backend unwind_backend_go;
+extern const struct unwind_backend unwind_backend_read_code;
 extern const struct unwind_backend unwind_backend_frame_pointer;
 
 /* Whether the code at addr is the return from a signal handler to the kernel. */

@@ -32,17 +32,19 @@ struct method {
 static const struct method methods[UNWIND_NMETHODS] = {
         [UNWIND_AUTO] = {.backend = {&unwind_backend_rules, &unwind_backend_libunwind,
                                      &unwind_backend_sigreturn, &unwind_backend_complex,
-                                     &unwind_backend_go, &unwind_backend_frame_pointer},
+                                     &unwind_backend_go, &unwind_backend_read_code,
+                                     &unwind_backend_frame_pointer},
                          .first_drops = true},
         [UNWIND_RULES] = {.backend = {&unwind_backend_rules, &unwind_backend_sigreturn,
                                       &unwind_backend_complex, &unwind_backend_go,
+                                      &unwind_backend_read_code,
                                       &unwind_backend_frame_pointer}},
         [UNWIND_FP] = {.backend = {&unwind_backend_sigreturn,
                                    &unwind_backend_frame_pointer}},
         [UNWIND_LIBUNWIND] = {.backend = {&unwind_backend_libunwind}},
         [UNWIND_TRACKING] = {.backend = {&unwind_backend_libunwind, &unwind_backend_rules,
                                          &unwind_backend_sigreturn, &unwind_backend_complex,
-                                         &unwind_backend_go,
+                                         &unwind_backend_go, &unwind_backend_read_code,
                                          &unwind_backend_frame_pointer}},
 };
 

@@ -26,22 +26,14 @@
 
 #include "base/mem.h"
 #include "module/module.h"
+#include "unwind/believe.h"
 
 /* Enough for the longest call, and for what the table looks at. */
 #define BEFORE 8
 #define AFTER  16
 
-#define NSITES 4096 /* a power of two */
-
-/* What stands in front of a return address in a module: enum before. */
-struct site {
-	const struct module *module;
-	uint64_t vaddr;
-	uint8_t before;
-};
-
 struct state {
-	struct site sites[NSITES];
+	struct believer believer;
 };
 
 /* Code around PC; what is not readable is 0 bytes of it. */
@@ -129,64 +121,11 @@ struct caller {
 	uint64_t sp;
 };
 
-/* What stands in front of a return address. */
-enum before {
-	BEFORE_UNREAD,
-	BEFORE_CALL,
-	BEFORE_NOP,
-	BEFORE_OTHER,
-};
-
-static enum before read_before(struct walk *walk, const struct space_map *where,
-                               uint64_t ra)
-{
-	uint8_t before[BEFORE];
-	size_t len = BEFORE;
-
-	if (ra - where->map.start < len)
-		len = ra - where->map.start;
-	if (!walk_read_text(walk, ra - len, before, len))
-		return BEFORE_UNREAD;
-	if (arch_is_after_call(before, len))
-		return BEFORE_CALL;
-	return before[len - 1] == 0x90 ? BEFORE_NOP : BEFORE_OTHER;
-}
-
-/* The code of a module does not change: what was read is kept. */
-static enum before find_before(struct state *state, struct walk *walk,
-                               const struct space_map *where, uint64_t ra)
-{
-	struct site *site = &state->sites[(ra ^ ra >> 12) & (NSITES - 1)];
-
-	if (where->module == NULL)
-		return read_before(walk, where, ra);
-	if (site->module != where->module || site->vaddr != ra - where->bias) {
-		site->before = read_before(walk, where, ra);
-		site->module = where->module;
-		site->vaddr = ra - where->bias;
-	}
-	return (enum before)site->before;
-}
-
-/* Whether a return address can be one. */
 static bool believe(struct state *state, struct walk *walk, const struct caller *caller)
 {
-	const struct space_map *where = space_find(walk->space, caller->ra - 1);
-
-	if (where == NULL)
-		return false;
-	switch (find_before(state, walk, where, caller->ra)) {
-	case BEFORE_UNREAD:
-	case BEFORE_CALL:
-		return true;
-	case BEFORE_NOP:
-		/* runtime.goexit, where goroutines return to, is never called: its
-		 * first instruction is there to be skipped. */
-		return caller->fp == 0 && is_go(where);
-	case BEFORE_OTHER:
-		break;
-	}
-	return false;
+	/* runtime.goexit, where goroutines return to, is never called: its first
+	 * instruction is there to be skipped. */
+	return believer_accepts(&state->believer, walk, caller->ra, caller->fp == 0);
 }
 
 /* The caller of a frame that is not set up; false if nothing says that it is not. */

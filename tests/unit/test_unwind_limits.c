@@ -269,7 +269,7 @@ static void test_believed_return(void **state)
 
 	(void)state;
 	shot_start(&shot, run_bare);
-	shot_open(&shot, UNWIND_AUTO);
+	shot_open(&shot, UNWIND_FP);
 	shot_fire(&shot);
 	after_call = shot.frames[1].pc;
 	not_after_call = after_call + 1;
