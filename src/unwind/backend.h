@@ -79,6 +79,9 @@ struct unwind_step {
 	enum frame_how how;
 	bool exact;       /* the caller was interrupted, it did not call */
 	bool other_stack; /* the caller's SP may be anywhere */
+	/* With UNWIND_STOP: the PC was no return address, but where this function
+	 * would have begun. */
+	bool never_called;
 	enum unwind_end end;
 };
 

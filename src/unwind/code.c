@@ -45,6 +45,7 @@ struct flow {
 	size_t at; /* the state here is wanted */
 	bool is_call;
 	bool end_is_known;        /* no other function follows */
+	bool *loops;              /* of each byte: a branch goes back to it */
 	struct stack_state *seen; /* of each byte: how the stack was there */
 	struct stack_state *word; /* of each byte: what jumps have said */
 	struct stack_state found; /* at `at` */
@@ -180,6 +181,14 @@ static void leave_word(struct flow *flow, size_t from, int64_t to,
 	flow->learned |= (size_t)to <= from;
 }
 
+static void note_loop(struct flow *flow, size_t from, int64_t to)
+{
+	if (to < 0 || (uint64_t)to > from || flow->loops[to])
+		return;
+	flow->loops[to] = true;
+	flow->learned = true;
+}
+
 static void note_cases(struct flow *flow, const struct stack_state *s)
 {
 	if (!s->known || (s->sp_known && s->depth == at_entry.depth && !s->is_frame))
@@ -196,9 +205,14 @@ static void follow(struct flow *flow, size_t pos, const struct insn *insn,
 
 	switch (insn->kind) {
 	case INSN_BRANCH:
+		note_loop(flow, pos, (int64_t)next + insn->value);
 		leave_word(flow, pos, (int64_t)next + insn->value, s);
 		break;
 	case INSN_JUMP:
+		/* A long one may be a call of the function before, the last thing
+		 * that its own function does. */
+		if (insn->len == 2)
+			note_loop(flow, pos, (int64_t)next + insn->value);
 		leave_word(flow, pos, (int64_t)next + insn->value, s);
 		s->known = false;
 		break;
@@ -242,7 +256,7 @@ static struct stack_state arrive(struct flow *flow, size_t pos, struct stack_sta
 static void pass(struct flow *flow, bool use_cases)
 {
 	struct stack_state s = at_entry;
-	bool after_call = false;
+	bool after_call = false, padded = false;
 
 	flow->learned = false;
 	flow->found.known = false;
@@ -251,15 +265,17 @@ static void pass(struct flow *flow, bool use_cases)
 
 		if (insn.kind == INSN_BAD)
 			return;
-		/* Padding behind a call that does not come back, then a function. */
-		if (after_call && insn.kind == INSN_NOP && !flow->end_is_known)
+		/* A call and padding: a loop follows, or it does not come back, and
+		 * another function does. */
+		if (padded && insn.kind != INSN_NOP && !flow->end_is_known &&
+		    !flow->loops[pos])
 			s.known = false;
 		s = arrive(flow, pos, s, after_call, use_cases);
 		if (is_wanted(flow, pos, &insn))
 			flow->found = s;
 		follow(flow, pos, &insn, &s);
-		after_call = insn.kind == INSN_CALL ||
-		             (after_call && insn.kind == INSN_NOP);
+		padded = (after_call || padded) && insn.kind == INSN_NOP;
+		after_call = insn.kind == INSN_CALL || padded;
 		pos += insn.len;
 	}
 }
@@ -301,11 +317,13 @@ struct code_rule code_rule_at(const uint8_t *code, size_t len, size_t at, bool i
 
 	if (at >= flow.len)
 		return (struct code_rule){.kind = CODE_UNKNOWN};
+	flow.loops = xcalloc(flow.len, sizeof *flow.loops);
 	flow.word = xcalloc(flow.len, sizeof *flow.word);
 	flow.seen = xcalloc(flow.len, sizeof *flow.seen);
 	run(&flow, false);
 	if (!flow.found.known && follow_tables && flow.cases.known && !flow.cases_differ)
 		run(&flow, true);
+	free(flow.loops);
 	free(flow.word);
 	free(flow.seen);
 	if (flow.differs)

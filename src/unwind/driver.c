@@ -171,6 +171,7 @@ static bool walk_step(struct unwinder *unwinder, bool again, struct walk *walk,
 	struct frame caller = {0};
 
 	if (ask(unwinder, again, walk, &step) == UNWIND_STOP) {
+		walk->frame.exact |= step.never_called;
 		*end = step.end;
 		return false;
 	}
@@ -232,6 +233,9 @@ static struct unwind_result run(struct unwinder *unwinder, bool again, struct wa
 				frames[result.nframes - 1].exact = true;
 			frames[result.nframes++] = walk->frame;
 		}
+	/* It may have turned out to be exact. */
+	if (result.end == UNWIND_END_MARKER)
+		frames[result.nframes - 1] = walk->frame;
 	result.stack_used = walk->high - walk->base;
 	return result;
 }

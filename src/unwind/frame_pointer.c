@@ -32,6 +32,9 @@
 #define BEFORE 8
 #define AFTER  16
 
+/* How far up a return address would tell that RBP 0 is not the end. */
+#define END_WORDS 64
+
 struct state {
 	struct believer believer;
 };
@@ -166,6 +169,23 @@ static enum unwind_verdict stop(struct unwind_step *step, enum unwind_end end)
 	return UNWIND_STOP;
 }
 
+/* Whether RBP 0 may be the end: in code that keeps no frame pointer, a register
+ * that is 0 says nothing, but then there is a return address further up. */
+static bool may_be_end(struct state *state, struct walk *walk)
+{
+	uint64_t sp = walk->regs.r[ARCH_REG_SP], word;
+
+	if (walk->frame.how == FRAME_POINTER || is_go(walk->frame.where))
+		return true;
+	for (uint64_t i = 0; i < END_WORDS; i++) {
+		if (!snapshot_read(walk->snap, sp + i * 8, &word, sizeof word))
+			return true;
+		if (word != 0 && believer_accepts(&state->believer, walk, word, false))
+			return false;
+	}
+	return true;
+}
+
 /* The caller by the chain of frame pointers. */
 static enum unwind_verdict chain_caller(struct state *state, struct walk *walk,
                                         struct unwind_step *step)
@@ -178,7 +198,8 @@ static enum unwind_verdict chain_caller(struct state *state, struct walk *walk,
 	if (!regs_has(&walk->regs, ARCH_REG_FP))
 		return stop(step, UNWIND_END_REGISTER);
 	if (fp == 0)
-		return stop(step, UNWIND_END_MARKER);
+		return stop(step, may_be_end(state, walk) ? UNWIND_END_MARKER
+		                                          : UNWIND_END_NO_INFO);
 	other_stack = is_go(walk->frame.where);
 	if (fp % 8 != 0 || (fp < sp && !other_stack))
 		return stop(step, UNWIND_END_NO_INFO);

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "unwind/insn.h"
 
+#define ENTRY_LEN 48
+
 struct functions {
 	ARRAY(struct module_range) ranges; /* sorted; of one start, the longest is last */
 };
@@ -37,7 +39,12 @@ static int compare(const void *a, const void *b)
 struct functions *functions_new(struct module *module)
 {
 	struct functions *functions = xcalloc(1, sizeof *functions);
+	uint64_t entry = module_entry(module);
 
+	/* Where a program begins is assembly; it is short. */
+	if (entry != 0 && entry < UINT64_MAX - ENTRY_LEN)
+		array_push(&functions->ranges,
+		           ((struct module_range){entry, entry + ENTRY_LEN}));
 	for (enum module_symtab which = 0; which < MODULE_NSYMTABS; which++) {
 		struct module_symbols symbols = module_symbols(module, which);
 
@@ -139,23 +146,39 @@ static bool makes_room(const uint8_t *code, size_t len)
 	       (insn.kind == INSN_ADD_RSP && insn.value < 0);
 }
 
+static const struct module_range *find_code(struct module *module, uint64_t vaddr)
+{
+	size_t n;
+	const struct module_range *code = module_code(module, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (vaddr >= code[i].start && vaddr < code[i].end)
+			return &code[i];
+	return NULL;
+}
+
 bool functions_guess(struct module *module, uint64_t vaddr, uint64_t *start)
 {
+	const struct module_range *range = find_code(module, vaddr);
+	uint64_t first = vaddr & ~(uint64_t)(ALIGNMENT - 1);
 	uint8_t code[MAX_BEFORE + ALIGNMENT];
-	uint64_t last = vaddr & ~(uint64_t)(ALIGNMENT - 1), first;
 	size_t len;
 
-	if (last < MAX_BEFORE)
+	if (range == NULL)
 		return false;
-	first = last - MAX_BEFORE;
+	first = first > MAX_BEFORE ? first - MAX_BEFORE : 0;
+	if (first < range->start)
+		first = range->start;
 	len = module_read(module, first, code, sizeof code);
-	if (len < MAX_BEFORE + 1)
-		return false;
-	for (size_t at = MAX_BEFORE; at >= 2 * ALIGNMENT; at -= ALIGNMENT)
-		if (makes_room(code + at, len - at) &&
-		    does_not_go_on(code, skip_padding(code, at))) {
-			*start = first + at;
+	for (uint64_t at = vaddr & ~(uint64_t)(ALIGNMENT - 1);; at -= ALIGNMENT) {
+		if (at < first || at - first >= len)
+			return false;
+		if (!makes_room(code + (at - first), len - (at - first)))
+			continue;
+		if (at == range->start ||
+		    does_not_go_on(code, skip_padding(code, at - first))) {
+			*start = at;
 			return true;
 		}
-	return false;
+	}
 }
