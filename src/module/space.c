@@ -75,9 +75,8 @@ static struct entry *find_entry(const struct space *space, const struct map *map
 	return entry;
 }
 
-static void set_module(struct space *space, struct space_map *map)
+static void set_module(struct space_map *map, struct module *module)
 {
-	struct module *module = module_open(space->cache, space->target, &map->map);
 	uint64_t vaddr;
 
 	/* Without a segment behind it, it is not mapped as code of that file. */
@@ -87,7 +86,8 @@ static void set_module(struct space *space, struct space_map *map)
 	map->bias = map->map.start - vaddr;
 }
 
-static struct entry *add_entry(struct space *space, const struct map *map, uint64_t key)
+static struct entry *add_entry(struct space *space, const struct map *map, uint64_t key,
+                               struct module *module)
 {
 	struct entry *entry = xcalloc(1, sizeof *entry);
 
@@ -97,7 +97,7 @@ static struct entry *add_entry(struct space *space, const struct map *map, uint6
 	entry->next = chain(space, key);
 	hashmap_put(&space->by_key, key, (uint64_t)(uintptr_t)entry);
 	array_push(&space->entries, entry);
-	set_module(space, &entry->pub);
+	set_module(&entry->pub, module);
 	return entry;
 }
 
@@ -180,7 +180,8 @@ static void replace(struct space *space, const struct maps *maps)
 		key = identity_key(map);
 		entry = find_entry(space, map, key);
 		if (!entry)
-			entry = add_entry(space, map, key);
+			entry = add_entry(space, map, key,
+			                  module_open(space->cache, space->target, map));
 		entry->live = true;
 		array_push(&space->now, &entry->pub);
 	}
@@ -190,9 +191,12 @@ static void replace(struct space *space, const struct maps *maps)
 int space_refresh(struct space *space)
 {
 	struct maps maps;
-	int err = maps_read(space->target->proc_fd, &maps);
 	bool changed;
+	int err;
 
+	if (!space->target)
+		return 0;
+	err = maps_read(space->target->proc_fd, &maps);
 	if (err < 0)
 		return err;
 	/* A zombie's list is empty; what it ran is what we want to know. */
@@ -211,6 +215,20 @@ struct space *space_new(const struct target *target, struct module_cache *cache)
 	space->cache = cache;
 	if (space_refresh(space) < 0)
 		space->now.n = 0; /* empty, until a refresh succeeds */
+	return space;
+}
+
+struct space *space_of_maps(const struct map *maps, struct module *const *modules, size_t n)
+{
+	struct space *space = xcalloc(1, sizeof *space);
+
+	for (size_t i = 0; i < n; i++) {
+		struct entry *entry = add_entry(space, &maps[i], identity_key(&maps[i]),
+		                                modules[i]);
+
+		entry->live = true;
+		array_push(&space->now, &entry->pub);
+	}
 	return space;
 }
 
@@ -277,8 +295,11 @@ struct space_map *space_main(struct space *space)
 {
 	struct space_map *first = NULL;
 	struct stat st;
-	bool have = fstatat(space->target->proc_fd, "exe", &st, 0) == 0;
+	bool have;
 
+	if (!space->target)
+		return NULL;
+	have = fstatat(space->target->proc_fd, "exe", &st, 0) == 0;
 	for (size_t i = 0; i < space->now.n; i++) {
 		struct space_map *map = space->now.v[i];
 

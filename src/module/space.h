@@ -39,6 +39,14 @@ struct space *space_new(const struct target *target, struct module_cache *cache)
 void space_free(struct space *space);
 
 /*
+ * A space that is of no process and never changes, without a main binary: for
+ * tests. The maps are executable, sorted by address and copied; modules[i]
+ * (owned by a cache) is behind maps[i], or NULL.
+ */
+struct space *space_of_maps(const struct map *maps, struct module *const *modules,
+                            size_t n);
+
+/*
  * Reads /proc/PID/maps again. Returns 1 when the executable mappings changed,
  * 0 when not, or -errno (the old ones then stay: the target may be gone).
  */

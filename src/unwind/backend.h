@@ -79,6 +79,9 @@ struct unwind_step {
 	enum frame_how how;
 	bool exact;       /* the caller was interrupted, it did not call */
 	bool other_stack; /* the caller's SP may be anywhere */
+	/* With UNWIND_STOP: the PC was no return address, but where this function
+	 * would have begun. */
+	bool never_called;
 	enum unwind_end end;
 };
 
@@ -96,6 +99,7 @@ extern const struct unwind_backend unwind_backend_complex;
 extern const struct unwind_backend unwind_backend_libunwind;
 extern const struct unwind_backend unwind_backend_sigreturn;
 extern const struct unwind_backend unwind_backend_go;
+extern const struct unwind_backend unwind_backend_read_code;
 extern const struct unwind_backend unwind_backend_frame_pointer;
 
 /* Whether the code at addr is the return from a signal handler to the kernel. */

@@ -18,6 +18,7 @@ enum cfi_kind {
 	CFI_END,     /* nothing called this code: its return address is undefined */
 	CFI_FROM_SP, /* CFA = SP + 8 * cfa */
 	CFI_FROM_FP, /* CFA = FP + 8 * cfa */
+	CFI_ENTRY,   /* not called from here: this "return" begins a function */
 };
 
 /*

@@ -30,18 +30,22 @@ struct method {
 };
 
 static const struct method methods[UNWIND_NMETHODS] = {
-        [UNWIND_AUTO] = {{&unwind_backend_rules, &unwind_backend_libunwind,
-                          &unwind_backend_sigreturn, &unwind_backend_complex,
-                          &unwind_backend_go, &unwind_backend_frame_pointer},
+        [UNWIND_AUTO] = {.backend = {&unwind_backend_rules, &unwind_backend_libunwind,
+                                     &unwind_backend_sigreturn, &unwind_backend_complex,
+                                     &unwind_backend_go, &unwind_backend_read_code,
+                                     &unwind_backend_frame_pointer},
                          .first_drops = true},
-        [UNWIND_RULES] = {{&unwind_backend_rules, &unwind_backend_sigreturn,
-                           &unwind_backend_complex, &unwind_backend_go,
-                           &unwind_backend_frame_pointer}},
-        [UNWIND_FP] = {{&unwind_backend_sigreturn, &unwind_backend_frame_pointer}},
-        [UNWIND_LIBUNWIND] = {{&unwind_backend_libunwind}},
-        [UNWIND_TRACKING] = {{&unwind_backend_libunwind, &unwind_backend_rules,
-                              &unwind_backend_sigreturn, &unwind_backend_complex,
-                              &unwind_backend_go, &unwind_backend_frame_pointer}},
+        [UNWIND_RULES] = {.backend = {&unwind_backend_rules, &unwind_backend_sigreturn,
+                                      &unwind_backend_complex, &unwind_backend_go,
+                                      &unwind_backend_read_code,
+                                      &unwind_backend_frame_pointer}},
+        [UNWIND_FP] = {.backend = {&unwind_backend_sigreturn,
+                                   &unwind_backend_frame_pointer}},
+        [UNWIND_LIBUNWIND] = {.backend = {&unwind_backend_libunwind}},
+        [UNWIND_TRACKING] = {.backend = {&unwind_backend_libunwind, &unwind_backend_rules,
+                                         &unwind_backend_sigreturn, &unwind_backend_complex,
+                                         &unwind_backend_go, &unwind_backend_read_code,
+                                         &unwind_backend_frame_pointer}},
 };
 
 struct unwinder {
@@ -167,6 +171,7 @@ static bool walk_step(struct unwinder *unwinder, bool again, struct walk *walk,
 	struct frame caller = {0};
 
 	if (ask(unwinder, again, walk, &step) == UNWIND_STOP) {
+		walk->frame.exact |= step.never_called;
 		*end = step.end;
 		return false;
 	}
@@ -228,6 +233,9 @@ static struct unwind_result run(struct unwinder *unwinder, bool again, struct wa
 				frames[result.nframes - 1].exact = true;
 			frames[result.nframes++] = walk->frame;
 		}
+	/* It may have turned out to be exact. */
+	if (result.end == UNWIND_END_MARKER)
+		frames[result.nframes - 1] = walk->frame;
 	result.stack_used = walk->high - walk->base;
 	return result;
 }

@@ -26,22 +26,17 @@
 
 #include "base/mem.h"
 #include "module/module.h"
+#include "unwind/believe.h"
 
 /* Enough for the longest call, and for what the table looks at. */
 #define BEFORE 8
 #define AFTER  16
 
-#define NSITES 4096 /* a power of two */
-
-/* What stands in front of a return address in a module: enum before. */
-struct site {
-	const struct module *module;
-	uint64_t vaddr;
-	uint8_t before;
-};
+/* How far up a return address would tell that RBP 0 is not the end. */
+#define END_WORDS 64
 
 struct state {
-	struct site sites[NSITES];
+	struct believer believer;
 };
 
 /* Code around PC; what is not readable is 0 bytes of it. */
@@ -129,64 +124,11 @@ struct caller {
 	uint64_t sp;
 };
 
-/* What stands in front of a return address. */
-enum before {
-	BEFORE_UNREAD,
-	BEFORE_CALL,
-	BEFORE_NOP,
-	BEFORE_OTHER,
-};
-
-static enum before read_before(struct walk *walk, const struct space_map *where,
-                               uint64_t ra)
-{
-	uint8_t before[BEFORE];
-	size_t len = BEFORE;
-
-	if (ra - where->map.start < len)
-		len = ra - where->map.start;
-	if (!walk_read_text(walk, ra - len, before, len))
-		return BEFORE_UNREAD;
-	if (arch_is_after_call(before, len))
-		return BEFORE_CALL;
-	return before[len - 1] == 0x90 ? BEFORE_NOP : BEFORE_OTHER;
-}
-
-/* The code of a module does not change: what was read is kept. */
-static enum before find_before(struct state *state, struct walk *walk,
-                               const struct space_map *where, uint64_t ra)
-{
-	struct site *site = &state->sites[(ra ^ ra >> 12) & (NSITES - 1)];
-
-	if (where->module == NULL)
-		return read_before(walk, where, ra);
-	if (site->module != where->module || site->vaddr != ra - where->bias) {
-		site->before = read_before(walk, where, ra);
-		site->module = where->module;
-		site->vaddr = ra - where->bias;
-	}
-	return (enum before)site->before;
-}
-
-/* Whether a return address can be one. */
 static bool believe(struct state *state, struct walk *walk, const struct caller *caller)
 {
-	const struct space_map *where = space_find(walk->space, caller->ra - 1);
-
-	if (where == NULL)
-		return false;
-	switch (find_before(state, walk, where, caller->ra)) {
-	case BEFORE_UNREAD:
-	case BEFORE_CALL:
-		return true;
-	case BEFORE_NOP:
-		/* runtime.goexit, where goroutines return to, is never called: its
-		 * first instruction is there to be skipped. */
-		return caller->fp == 0 && is_go(where);
-	case BEFORE_OTHER:
-		break;
-	}
-	return false;
+	/* runtime.goexit, where goroutines return to, is never called: its first
+	 * instruction is there to be skipped. */
+	return believer_accepts(&state->believer, walk, caller->ra, caller->fp == 0);
 }
 
 /* The caller of a frame that is not set up; false if nothing says that it is not. */
@@ -227,6 +169,23 @@ static enum unwind_verdict stop(struct unwind_step *step, enum unwind_end end)
 	return UNWIND_STOP;
 }
 
+/* Whether RBP 0 may be the end: in code that keeps no frame pointer, a register
+ * that is 0 says nothing, but then there is a return address further up. */
+static bool may_be_end(struct state *state, struct walk *walk)
+{
+	uint64_t sp = walk->regs.r[ARCH_REG_SP], word;
+
+	if (walk->frame.how == FRAME_POINTER || is_go(walk->frame.where))
+		return true;
+	for (uint64_t i = 0; i < END_WORDS; i++) {
+		if (!snapshot_read(walk->snap, sp + i * 8, &word, sizeof word))
+			return true;
+		if (word != 0 && believer_accepts(&state->believer, walk, word, false))
+			return false;
+	}
+	return true;
+}
+
 /* The caller by the chain of frame pointers. */
 static enum unwind_verdict chain_caller(struct state *state, struct walk *walk,
                                         struct unwind_step *step)
@@ -239,7 +198,8 @@ static enum unwind_verdict chain_caller(struct state *state, struct walk *walk,
 	if (!regs_has(&walk->regs, ARCH_REG_FP))
 		return stop(step, UNWIND_END_REGISTER);
 	if (fp == 0)
-		return stop(step, UNWIND_END_MARKER);
+		return stop(step, may_be_end(state, walk) ? UNWIND_END_MARKER
+		                                          : UNWIND_END_NO_INFO);
 	other_stack = is_go(walk->frame.where);
 	if (fp % 8 != 0 || (fp < sp && !other_stack))
 		return stop(step, UNWIND_END_NO_INFO);

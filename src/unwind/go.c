@@ -34,7 +34,7 @@
 
 #include "base/hashmap.h"
 #include "base/mem.h"
-#include "unwind/pclntab.h"
+#include "module/pclntab.h"
 
 #define ASMCGOCALL_DEPTH 40
 #define ASMCGOCALL_G     48

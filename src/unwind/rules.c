@@ -9,6 +9,10 @@
  * when a library is loaded or unloaded, nor at an exec, and processes that run the
  * same files share it.
  *
+ * A stack that was made by hand (makecontext) begins with a return address that no
+ * call left there: it is the first byte of a function, and in front of it is padding.
+ * That is such a stack's end.
+ *
  * What a rule cannot say is passed on. Two things are to be known about that:
  *
  *   - rules do not follow the registers that they do not need (rule.lost); they
@@ -42,13 +46,17 @@ struct state {
 static struct cfi_rule make_rule(struct walk *walk, uint64_t vaddr)
 {
 	const struct space_map *where = walk->frame.where;
+	const struct fde_table *table = unwind_tables_find(walk->tables, where->module);
 	uint64_t pc = vaddr + where->bias;
 	struct cfi_rule rule = {.kind = CFI_NONE};
 	struct fde fde;
 
-	if (fde_find(unwind_tables_find(walk->tables, where->module), vaddr, &fde)) {
+	if (fde_find(table, vaddr, &fde)) {
 		rule = cfi_rule_at(&fde, vaddr, pc);
 		rule.edge = rule.edge && unwind_is_sigreturn(walk, pc + 1);
+	} else if (fde_find(table, vaddr + 1, &fde) && fde.start == vaddr + 1 &&
+	           !fde.is_signal_frame) {
+		rule.kind = CFI_ENTRY;
 	} else {
 		rule.edge = unwind_is_sigreturn(walk, pc) ||
 		            unwind_is_sigreturn(walk, pc + 1);
@@ -146,6 +154,12 @@ static enum unwind_verdict rules_step(void *opaque, struct walk *walk,
 	if (rule.edge && unwind_is_sigreturn(walk, walk->frame.pc))
 		return UNWIND_PASS;
 	switch ((enum cfi_kind)rule.kind) {
+	case CFI_ENTRY:
+		/* The byte itself may well be about to run. */
+		if (walk->frame.exact)
+			return UNWIND_PASS;
+		step->never_called = true;
+		return stop(step, UNWIND_END_MARKER);
 	case CFI_END:
 	case CFI_FROM_SP:
 	case CFI_FROM_FP:

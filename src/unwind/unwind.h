@@ -20,6 +20,7 @@ enum frame_how {
 	FRAME_REGISTERS, /* the stopped thread's own PC */
 	FRAME_CFI,       /* call frame information, by a rule or libunwind */
 	FRAME_GO,        /* Go's own table of its functions */
+	FRAME_CODE,      /* what its code did to the stack */
 	FRAME_POINTER,   /* the chain of frame pointers */
 	FRAME_SIGNAL,    /* the frame that a signal interrupted */
 	FRAME_NHOWS,
@@ -68,7 +69,7 @@ struct unwinder;
 struct unwinder *unwinder_new(enum unwind_method method);
 void unwinder_free(struct unwinder *unwinder);
 
-#define UNWIND_MAX_BACKENDS 6
+#define UNWIND_MAX_BACKENDS 7
 
 /* What the unwinder has done so far. */
 struct unwind_stats {

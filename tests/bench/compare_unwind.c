@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * compare_unwind STOPS PID: stops threads of the process, and unwinds each stack
+ * compare_unwind STOPS PID [CLASS]: stops threads of the process, and unwinds each stack
  * in all ways while it stands still. Prints a line of numbers, name by name:
  *
  *   stops frames     how many
@@ -16,11 +16,23 @@
  *   rules-complete   so did rules without libunwind
  *   rules-differs    rules alone did not agree with auto up to where they ended
  *
+ * and against elfutils, by the code at which its stack and auto's part:
+ *
+ *   eu-equal         they do not: all frames are equal, and both reached the end
+ *   eu-stopped       nowhere, but elfutils gave up, and auto went on
+ *   eu-vdso          in the vDSO
+ *   eu-jit           in code that no file holds
+ *   eu-bare          in code of a file that has no FDE for it
+ *   eu-further       nowhere, but auto ended, and elfutils went on; printed
+ *   eu-differs       in code that has an FDE; printed
+ *
  * Ends with status 1 if anything is unequal or differs.
  */
 #include <inttypes.h>
 
+#include "elfutils.h"
 #include "stops.h"
+#include "unwind/tables.h"
 
 struct stack {
 	struct frame frames[STOPS_MAX_FRAMES];
@@ -32,12 +44,35 @@ static const enum unwind_method all[] = {UNWIND_AUTO, UNWIND_TRACKING, UNWIND_LI
 
 #define NMETHODS (sizeof all / sizeof all[0])
 
+/* How a stack of elfutils differs. */
+enum eu_class {
+	EU_EQUAL,
+	EU_STOPPED,
+	EU_VDSO,
+	EU_JIT,
+	EU_BARE,
+	EU_FURTHER,
+	EU_DIFFERS,
+	NCLASSES,
+};
+
+static const char *const class_names[NCLASSES] = {
+        [EU_EQUAL] = "eu-equal",     [EU_STOPPED] = "eu-stopped", [EU_VDSO] = "eu-vdso",
+        [EU_JIT] = "eu-jit",         [EU_BARE] = "eu-bare",       [EU_FURTHER] = "eu-further",
+        [EU_DIFFERS] = "eu-differs",
+};
+
 struct comparison {
 	struct subject subject;
 	struct unwinder *unwinder[NMETHODS];
 	struct stack stack[NMETHODS];
 	unsigned long stops, frames, equal, unequal, reference, gave_up, differs, complete,
 	        rules_complete, rules_differ;
+	struct eu eu;
+	struct eu_stack eu_stack;
+	unsigned long eu_class[NCLASSES];
+	const char *verbose; /* a class that is printed, too */
+	struct unwind_tables tables;
 };
 
 static size_t common_frames(const struct stack *a, const struct stack *b)
@@ -92,6 +127,62 @@ static void print_two(const char *what, const struct stack *a, const struct stac
 	print_stack("other", b);
 }
 
+/* What kind of code a frame is in, as far as it explains a difference. */
+static enum eu_class class_of_code(struct comparison *c, const struct frame *frame)
+{
+	struct fde fde;
+
+	if (frame->where == NULL || frame->where->module == NULL)
+		return EU_JIT;
+	if (module_is_vdso(frame->where->module))
+		return EU_VDSO;
+	if (!fde_find(unwind_tables_find(&c->tables, frame->where->module),
+	              frame->pc - !frame->exact - frame->where->bias, &fde))
+		return EU_BARE;
+	return EU_DIFFERS;
+}
+
+static enum eu_class class_of(struct comparison *c)
+{
+	const struct stack *ours = &c->stack[0];
+	const struct eu_stack *eu = &c->eu_stack;
+	size_t n = 0;
+
+	while (n < ours->result.nframes && n < eu->nframes &&
+	       ours->frames[n].pc == eu->frames[n].pc)
+		n++;
+	if (n == ours->result.nframes && n == eu->nframes &&
+	    eu->complete == (ours->result.end == UNWIND_END_MARKER))
+		return EU_EQUAL;
+	if (n == eu->nframes && !eu->complete)
+		return EU_STOPPED;
+	if (n == ours->result.nframes && ours->result.end != UNWIND_END_MARKER)
+		return EU_FURTHER;
+	return n == 0 ? EU_DIFFERS : class_of_code(c, &ours->frames[n - 1]);
+}
+
+static void print_elfutils(const struct eu_stack *eu)
+{
+	printf("elfutils:\n");
+	for (size_t i = 0; i < eu->nframes; i++)
+		printf("  %2zu %#" PRIx64 " %s\n", i, eu->frames[i].pc,
+		       eu->frames[i].exact ? "exact" : "call");
+	printf("  %s\n", eu->why);
+}
+
+static void compare_elfutils(struct comparison *c)
+{
+	enum eu_class class = class_of(c);
+
+	c->eu_class[class]++;
+	if (class != EU_DIFFERS && class != EU_FURTHER &&
+	    (c->verbose == NULL || strcmp(c->verbose, class_names[class]) != 0))
+		return;
+	printf("-- %s\n", class_names[class]);
+	print_stack("auto", &c->stack[0]);
+	print_elfutils(&c->eu_stack);
+}
+
 static void compare(struct comparison *c)
 {
 	const struct stack *automatic = &c->stack[0], *tracking = &c->stack[1],
@@ -135,7 +226,9 @@ static void run_one(struct comparison *c, struct snapshot *snap)
 			c->stack[i].result = unwinder_run(c->unwinder[i], c->subject.space,
 			                                  snap, &demand, c->stack[i].frames,
 			                                  STOPS_MAX_FRAMES);
+		eu_unwind(&c->eu, c->subject.space, snap, &c->eu_stack);
 		compare(c);
+		compare_elfutils(c);
 	}
 	release_thread(&stopped);
 }
@@ -154,15 +247,17 @@ int main(int argc, char **argv)
 {
 	static struct comparison c;
 	struct snapshot snap = {.bytes = calloc(1, SNAPSHOT_MAX_BYTES)};
-	unsigned long stops = argc == 3 ? strtoul(argv[1], NULL, 10) : 0, tries = 0;
+	unsigned long stops = argc >= 3 ? strtoul(argv[1], NULL, 10) : 0, tries = 0;
 
 	if (stops == 0 || snap.bytes == NULL)
-		die("usage: compare_unwind STOPS PID");
+		die("usage: compare_unwind STOPS PID [CLASS]");
 	if (tracer_init() < 0)
 		die("cannot trace");
 	subject_open(&c.subject, (pid_t)atoi(argv[2]));
 	for (size_t i = 0; i < NMETHODS; i++)
 		c.unwinder[i] = unwinder_new(all[i]);
+	c.eu.target = c.subject.target;
+	c.verbose = argv[3];
 	while (c.stops < stops && tries++ < stops * 20) {
 		const struct timespec pause = {0, 50000 + rand() % 500000};
 
@@ -171,14 +266,19 @@ int main(int argc, char **argv)
 	}
 	printf("stops %lu frames %lu equal %lu unequal %lu again %" PRIu64 " rules %" PRIu64
 	       " reference %lu gave-up %lu differs %lu complete %lu rules-complete %lu "
-	       "rules-differs %lu\n",
+	       "rules-differs %lu",
 	       c.stops, c.frames, c.equal, c.unequal, unwinder_stats(c.unwinder[0]).nagain,
 	       frames_by(c.unwinder[0], "rules"), c.reference, c.gave_up, c.differs,
 	       c.complete, c.rules_complete, c.rules_differ);
+	for (size_t i = 0; i < NCLASSES; i++)
+		printf(" %s %lu", class_names[i], c.eu_class[i]);
+	printf("\n");
 	for (size_t i = 0; i < NMETHODS; i++)
 		unwinder_free(c.unwinder[i]);
+	eu_close(&c.eu);
+	unwind_tables_fini(&c.tables);
 	subject_close(&c.subject);
 	tracer_fini();
 	free(snap.bytes);
-	return c.unequal + c.differs + c.rules_differ > 0;
+	return c.unequal + c.differs + c.rules_differ + c.eu_class[EU_DIFFERS] > 0;
 }

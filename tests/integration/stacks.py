@@ -143,6 +143,12 @@ def test_without_unwind_tables():
     check_chain_program("frame_pointers")
 
 
+def test_with_neither():
+    """No unwind tables and no frame pointers: the code itself tells."""
+    check_chain_program("no_tables")
+    check_chain_program("no_tables_stripped")
+
+
 def test_unoptimised():
     check_chain_program("debug_frame")
 
@@ -365,6 +371,7 @@ if __name__ == "__main__":
         test_without_frame_pointers,
         test_debug_frame_alone,
         test_without_unwind_tables,
+        test_with_neither,
         test_unoptimised,
         test_cpp,
         test_rust_names,

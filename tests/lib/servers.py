@@ -151,9 +151,14 @@ def postgres(clients=2):
                 found.append(pid)
         return found if len(found) >= clients else None
 
-    pids = procs.wait_until("pgbench has its backends", backends)[:clients]
-    procs.wait_until("postgres works", lambda: procs.cpu_ns(pids[0]) > 200000000)
-    return pids
+    def busy():
+        try:
+            pids = backends()
+            return pids[:clients] if pids and procs.cpu_ns(pids[0]) > 200000000 else None
+        except OSError:
+            return None
+
+    return procs.wait_until("postgres works", busy)
 
 
 _PYTHON = """
@@ -211,3 +216,35 @@ def node(*options):
     procs.Lines(process.stdout).wait_for("ready")
     procs.wait_until("node works", lambda: procs.cpu_ns(process.pid) > 1500000000)
     return process.pid
+
+
+_COMPILATION = """
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+template <int N> struct Kind { std::map<std::string, std::vector<int>> all; int rank = N; };
+template <int N> int work(Kind<N> &k, const std::vector<int> &v)
+{
+    std::vector<int> sorted(v);
+    std::sort(sorted.begin(), sorted.end(), [&](int a, int b) { return a % (N + 2) < b; });
+    for (int i : sorted)
+        k.all[std::to_string(i + N)].push_back(i * N);
+    return static_cast<int>(k.all.size()) + k.rank;
+}
+template int work<0>(Kind<0> &, const std::vector<int> &);
+"""
+
+
+def compilation(functions=4000):
+    """g++'s own compiler, busy with templates for minutes."""
+    compiler = procs.program("g++", "c++")
+    directory = procs.temp_dir()
+    with open(directory + "/long.cc", "w", encoding="ascii") as f:
+        f.write(_COMPILATION)
+        f.writelines("template int work<%d>(Kind<%d> &, const std::vector<int> &);\n" % (i, i)
+                     for i in range(1, functions))
+    driver = _quiet([compiler, "-O2", "-S", "-o", directory + "/long.s", directory + "/long.cc"])
+    pids = procs.wait_until("g++ compiles", lambda: procs.children(driver.pid))
+    procs.wait_until("g++ works", lambda: procs.cpu_ns(pids[0]) > 500000000)
+    return pids[0]

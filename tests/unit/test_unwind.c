@@ -305,7 +305,7 @@ static void test_bare(void **state)
 	shot_open(&shot, UNWIND_AUTO);
 	shot_fire(&shot);
 	SHOT_EXPECT(&shot, "chain_c", "chain_b", "bare_outer", "run_bare", "shot_start");
-	assert_int_equal(shot.frames[shot_find(&shot, "run_bare", 0)].how, FRAME_POINTER);
+	assert_int_equal(shot.frames[shot_find(&shot, "run_bare", 0)].how, FRAME_CODE);
 	assert_int_equal(shot.frames[shot_find(&shot, "bare_outer", 0)].how, FRAME_CFI);
 	shot_end(&shot);
 }
@@ -398,7 +398,7 @@ static void test_every_instruction(void **state)
 		}
 		if (shot_find(&shot, "bare_leaf", 0) == 0)
 			SHOT_EXPECT(&shot, "bare_leaf", "bare_inner", "step_compare");
-		bare += shot.frames[1].how == FRAME_POINTER;
+		bare += shot.frames[1].how == FRAME_CODE;
 		if (at > deepest)
 			deepest = at;
 	}

@@ -269,7 +269,7 @@ static void test_believed_return(void **state)
 
 	(void)state;
 	shot_start(&shot, run_bare);
-	shot_open(&shot, UNWIND_AUTO);
+	shot_open(&shot, UNWIND_FP);
 	shot_fire(&shot);
 	after_call = shot.frames[1].pc;
 	not_after_call = after_call + 1;
@@ -295,7 +295,11 @@ static void test_believed_return(void **state)
 	shot.snap.regs.r[ARCH_REG_FP] = sp - 64;
 	shot_unwind(&shot, NULL, SHOT_MAX_FRAMES);
 	shot_expect_end(&shot, UNWIND_END_NO_INFO);
+	/* 0 is the end where no return address lies further up. */
 	shot.snap.regs.r[ARCH_REG_FP] = 0;
+	shot_unwind(&shot, NULL, SHOT_MAX_FRAMES);
+	shot_expect_end(&shot, UNWIND_END_NO_INFO);
+	memset(shot.snap.bytes, 0, shot.snap.nbytes);
 	shot_unwind(&shot, NULL, SHOT_MAX_FRAMES);
 	shot_expect_end(&shot, UNWIND_END_MARKER);
 	shot_end(&shot);

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "module/fde.h"
-#include "unwind/pclntab.h"
+#include "module/pclntab.h"
 #include "unwind/vet.h"
 
 #define FRAME_VADDR 0x10000
@@ -356,7 +356,10 @@ static void make_pclntab(struct bytes *b, bool is_118)
 {
 	/* -1 + 1 for 4 bytes, then 24 for 0x38, then 0 again for 4 */
 	static const uint8_t deltas[] = {0x02, 0x04, 0x30, 0x38, 0x2f, 0x04, 0x00};
-	size_t names = 8 + 8 * 8, values, funcs, func[2];
+	/* -1 + 2 for 0x10 bytes, then 1 - 1; -1 + 43, then 42 - 1 */
+	static const uint8_t files[] = {0x04, 0x10, 0x01, 0x30, 0x00};
+	static const uint8_t lines[] = {0x56, 0x10, 0x01, 0x30, 0x00};
+	size_t names = 8 + 8 * 8, units, paths, values, funcs, func[2];
 
 	memset(b, 0, sizeof *b);
 	put(b, is_118 ? 0xfffffff0 : 0xfffffff1, 4);
@@ -369,10 +372,21 @@ static void make_pclntab(struct bytes *b, bool is_118)
 	put(b, 0, 8);
 	put_string(b, "main.f");
 	put_string(b, "runtime.goexit");
+	units = b->n;
+	put(b, 0x99, 4); /* another unit's */
+	put(b, 6, 4);
+	put(b, 0, 4);
+	paths = b->n;
+	put_string(b, "/g.go");
+	put_string(b, "/f.go");
 	values = b->n;
 	put(b, 0xff, 1);
 	put_block(b, deltas, sizeof deltas);
+	put_block(b, files, sizeof files);
+	put_block(b, lines, sizeof lines);
 	funcs = b->n;
+	set32(b, 8 + 4 * 8, units);
+	set32(b, 8 + 5 * 8, paths);
 	set32(b, 8 + 6 * 8, values);
 	set32(b, 8 + 7 * 8, funcs);
 	b->n = funcs + 2 * 8 + 4;
@@ -382,7 +396,11 @@ static void make_pclntab(struct bytes *b, bool is_118)
 		put(b, i * 7, 4);
 		put(b, 0, 8);
 		put(b, 1, 4);
-		put(b, 0, is_118 ? 16 : 20);
+		put(b, i == 0 ? 1 + sizeof deltas : 0, 4);
+		put(b, i == 0 ? 1 + sizeof deltas + sizeof files : 0, 4);
+		put(b, 0, 4);
+		put(b, 1, 4);
+		put(b, 0, is_118 ? 0 : 4);
 		put(b, 0, 1);
 		put(b, i, 1);
 		put(b, 0, 2);
@@ -427,6 +445,31 @@ static void test_pclntab(void **state)
 	}
 }
 
+static void test_pclntab_lines(void **state)
+{
+	(void)state;
+	for (int is_118 = 0; is_118 < 2; is_118++) {
+		const char *file;
+		struct pclntab table;
+		struct pclntab_func func;
+		struct bytes b;
+		uint32_t line;
+
+		make_pclntab(&b, is_118 != 0);
+		assert_true(pclntab_from_bytes(&table, b.v, b.n, 0));
+		assert_true(pclntab_find(&table, TEXT, &func));
+		assert_true(pclntab_line(&table, &func, TEXT + 0xf, &file, &line));
+		assert_string_equal(file, "/g.go");
+		assert_int_equal(line, 42);
+		assert_true(pclntab_line(&table, &func, TEXT + 0x10, &file, &line));
+		assert_string_equal(file, "/f.go");
+		assert_int_equal(line, 41);
+		/* Of the second nothing is said. */
+		assert_true(pclntab_find(&table, TEXT + 0x40, &func));
+		assert_false(pclntab_line(&table, &func, TEXT + 0x40, &file, &line));
+	}
+}
+
 static void exercise_pclntab(const struct bytes *b)
 {
 	/* A block of its own, so that a sanitizer sees a byte too many. */
@@ -437,10 +480,14 @@ static void exercise_pclntab(const struct bytes *b)
 	if (pclntab_from_bytes(&table, exact, b->n, 0))
 		for (uint64_t at = TEXT - 8; at < TEXT + 0x88; at += 4) {
 			struct pclntab_func func;
+			const char *file;
+			uint32_t line;
 			uint64_t delta;
 
 			if (!pclntab_find(&table, at, &func))
 				continue;
+			if (pclntab_line(&table, &func, at, &file, &line))
+				assert_true(strlen(file) < b->n);
 			assert_true(strlen(func.name) < b->n);
 			if (pclntab_sp_delta(&table, &func, at, &delta))
 				assert_true(delta % 8 == 0);
@@ -476,6 +523,7 @@ int main(void)
 	        cmocka_unit_test(test_damaged_frames),
 	        cmocka_unit_test(test_vet),
 	        cmocka_unit_test(test_pclntab),
+	        cmocka_unit_test(test_pclntab_lines),
 	        cmocka_unit_test(test_damaged_pclntab),
 	};
 

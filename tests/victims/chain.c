@@ -3,6 +3,8 @@
 /* build stripped_pie: -O2 -fPIE -pie -s -fomit-frame-pointer -pthread */
 /* build nofp: -O2 -fno-pie -no-pie -fomit-frame-pointer -pthread */
 /* build frame_pointers: -O2 -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -DLEAF_HAS_FRAME -pthread */
+/* build no_tables: -O2 -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -pthread */
+/* build no_tables_stripped: -O2 -s -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -pthread */
 /* build debug_frame: -O0 -g -pthread */
 /* build only_debug_frame: -O2 -g -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -pthread */
 /*

@@ -12,11 +12,14 @@
  *     values, number of other values, unit, (since Go 1.20: first line), u8 id,
  *     u8 flags
  *
+ * A file is given by its place in the unit's list, which begins at the unit'th u32
+ * of the units and has offsets into the file names; all ones stand for none.
+ *
  * Values by PC are runs: a signed difference of the value and the number of
  * instructions it holds for, both variable-length; the value begins at -1 and
  * the first difference may be 0, a later one ends the table.
  */
-#include "unwind/pclntab.h"
+#include "module/pclntab.h"
 
 #include <string.h>
 
@@ -46,6 +49,8 @@ bool pclntab_from_bytes(struct pclntab *table, const uint8_t *data, size_t len,
 		word[i] = reader_u64(&r);
 	table->text = text != 0 ? text : word[2];
 	table->names = word[3];
+	table->units = word[4];
+	table->files = word[5];
 	table->values = word[6];
 	table->funcs = word[7];
 	/* Each function takes 8 bytes, and the end of the last one 4 more. */
@@ -109,8 +114,11 @@ static bool read_func(const struct pclntab *table, size_t offset, struct pclntab
 	name = reader_u32(&r);
 	reader_skip(&r, 8);
 	func->sp_table = reader_u32(&r);
-	reader_skip(&r, table->is_118 ? 16 : 20);
-	reader_skip(&r, 1);
+	func->file_table = reader_u32(&r);
+	func->line_table = reader_u32(&r);
+	reader_skip(&r, 4);
+	func->unit = reader_u32(&r);
+	reader_skip(&r, table->is_118 ? 1 : 5);
 	flags = reader_u8(&r);
 	reader_seek(&r, table->names);
 	reader_skip(&r, name);
@@ -142,33 +150,57 @@ bool pclntab_find(const struct pclntab *table, uint64_t vaddr, struct pclntab_fu
 	                 func);
 }
 
-static int64_t zigzag(uint64_t value)
+/* The value that one of the function's tables has for a PC; numbers of 32 bits. */
+static bool value_at(const struct pclntab *table, const struct pclntab_func *func,
+                     uint32_t runs, uint64_t vaddr, uint32_t *value)
 {
-	return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
+	struct reader r = reader_init(table->data, table->len);
+	uint64_t pc = func->entry;
+
+	if (runs == 0)
+		return false;
+	reader_seek(&r, table->values);
+	reader_skip(&r, runs);
+	*value = UINT32_MAX;
+	for (unsigned run = 0; run < MAX_RUNS; run++) {
+		uint32_t difference = (uint32_t)reader_uleb(&r);
+		uint64_t insns = reader_uleb(&r);
+
+		if (r.failed || (difference == 0 && run > 0))
+			return false;
+		*value += difference >> 1 ^ -(difference & 1);
+		pc += insns * table->min_insn;
+		if (vaddr < pc)
+			return *value <= INT32_MAX;
+	}
+	return false;
 }
 
 bool pclntab_sp_delta(const struct pclntab *table, const struct pclntab_func *func,
                       uint64_t vaddr, uint64_t *delta)
 {
-	struct reader r = reader_init(table->data, table->len);
-	uint64_t pc = func->entry, value = UINT64_MAX;
+	uint32_t value;
 
-	if (func->sp_table == 0)
+	if (!value_at(table, func, func->sp_table, vaddr, &value) || value % 8 != 0)
 		return false;
-	reader_seek(&r, table->values);
-	reader_skip(&r, func->sp_table);
-	for (unsigned run = 0; run < MAX_RUNS; run++) {
-		uint64_t difference = reader_uleb(&r);
-		uint64_t insns = reader_uleb(&r);
+	*delta = value;
+	return true;
+}
 
-		if (r.failed || (difference == 0 && run > 0))
-			return false;
-		value += (uint64_t)zigzag(difference);
-		pc += insns * table->min_insn;
-		if (vaddr < pc) {
-			*delta = value;
-			return value < UINT32_MAX && value % 8 == 0;
-		}
-	}
-	return false;
+bool pclntab_line(const struct pclntab *table, const struct pclntab_func *func,
+                  uint64_t vaddr, const char **file, uint32_t *line)
+{
+	struct reader r = reader_init(table->data, table->len);
+	uint32_t place, name;
+
+	if (!value_at(table, func, func->file_table, vaddr, &place) ||
+	    !value_at(table, func, func->line_table, vaddr, line))
+		return false;
+	reader_seek(&r, table->units);
+	reader_skip(&r, ((uint64_t)func->unit + place) * 4);
+	name = reader_u32(&r);
+	reader_seek(&r, table->files);
+	reader_skip(&r, name);
+	*file = reader_cstr(&r);
+	return !r.failed && name != UINT32_MAX;
 }
