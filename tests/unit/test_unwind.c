@@ -152,6 +152,7 @@ static void *thread_with_high_handler(void *arg)
 	stack_t stack = {.ss_sp = high_stack, .ss_size = 65536};
 
 	sigaltstack(&stack, NULL);
+	pthread_sigmask(SIG_UNBLOCK, arg, NULL);
 	handle_alarm(SA_ONSTACK);
 	return arg;
 }
@@ -163,10 +164,11 @@ SHOT_NOINLINE static void run_high_handler(void)
 	sigset_t set;
 
 	high_stack = memory;
-	pthread_create(&thread, NULL, thread_with_high_handler, NULL);
+	/* Before there is a thread: the signal may come at once. */
 	sigemptyset(&set);
 	sigaddset(&set, SIGALRM);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	pthread_create(&thread, NULL, thread_with_high_handler, &set);
 	pthread_join(thread, NULL);
 }
 
