@@ -67,8 +67,14 @@ bool utf8_is_clean(const char *s, size_t len)
 	bool valid = true;
 
 	for (size_t i = 0; i < len;) {
-		size_t step = utf8_sequence(s + i, len - i, &valid);
+		size_t step;
 
+		/* Nearly all that is ever asked. */
+		if (s[i] >= ' ' && s[i] < 0x7f) {
+			i++;
+			continue;
+		}
+		step = utf8_sequence(s + i, len - i, &valid);
 		if (!valid || is_control(s + i))
 			return false;
 		i += step;

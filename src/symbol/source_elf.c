@@ -1,9 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "symbol/index.h"
 #include "symbol/source.h"
+
+/*
+ * Linkers put all of .dynsym into .symtab as well. With a .symtab of fewer symbols it
+ * must have been taken apart since.
+ */
+static bool has_all(struct module *module)
+{
+	return module_symbols(module, MODULE_SYMTAB).n >=
+	       module_symbols(module, MODULE_DYNSYM).n;
+}
 
 static void *elf_open(struct module *module)
 {
@@ -14,6 +25,8 @@ static void *elf_open(struct module *module)
 	for (int which = 0; which < MODULE_NSYMTABS; which++) {
 		struct module_symbols table = module_symbols(module, which);
 
+		if (which == MODULE_DYNSYM && has_all(module))
+			continue;
 		symbol_index_add(index, &table, code, ncode);
 	}
 	symbol_index_build(index, code, ncode);
