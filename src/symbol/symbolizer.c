@@ -3,7 +3,8 @@
  * One thread does all the work, so that what it works with needs no locks: the
  * resolver, with modules that were opened once more for it, and the profile that
  * is being filled, whose owner waits. The lock is for what others hand over:
- * bindings, wanted addresses, the profile.
+ * bindings, wanted addresses, the profile. It is held for moments, and never while a
+ * name is looked up.
  *
  * The thread is the last to get a processor while sampling goes on, and an equal
  * of others while somebody waits for a profile. Only who has the right to come
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -47,10 +49,11 @@ struct symbolizer {
 	struct hashmap by_target;       /* struct target * -> struct symbol_process * */
 	ARRAY(struct symbol_process *) processes;
 	ARRAY(struct wanted) wanted;
-	struct profile *profile; /* to be filled */
 	struct symbol_stats stats;
-	bool ends;
-	/* */
+	/* Set with it, looked at without: */
+	struct profile *_Atomic profile; /* to be filled */
+	_Atomic bool ends;
+	/* The thread's: */
 	pthread_t thread;
 	bool started;
 	pid_t tid;
@@ -182,7 +185,10 @@ void symbolizer_want(struct symbolizer *symbolizer, uint32_t code, uint64_t addr
 
 	if (!symbolizer->started || code == 0)
 		return;
-	pthread_mutex_lock(&symbolizer->lock);
+	/* Whoever samples must not wait until the thread, which may hold the lock, is
+	 * given a processor. What is dropped is asked for again in the end. */
+	if (pthread_mutex_trylock(&symbolizer->lock) != 0)
+		return;
 	/* What JIT code is called is known when its process has written it down. */
 	if (symbolizer->bindings.v[code - 1].module && symbolizer->wanted.n < WANTED_MAX) {
 		array_push(&symbolizer->wanted, wanted);
@@ -221,15 +227,25 @@ static void work_on_profile(struct symbolizer *symbolizer, struct profile *profi
 	symbolizer->stats = stats;
 }
 
-/* With the lock held, which is let go meanwhile. */
+/* Until somebody waits for a profile. With the lock held, which is let go meanwhile. */
 static void work_on_wanted(struct symbolizer *symbolizer)
 {
-	struct wanted wanted = symbolizer->wanted.v[--symbolizer->wanted.n];
-	struct binding binding = symbolizer->bindings.v[wanted.code - 1];
+	ARRAY(struct wanted) batch = {0};
+	struct binding *bindings = xcalloc(symbolizer->bindings.n, sizeof *bindings);
 
+	memcpy(bindings, symbolizer->bindings.v, symbolizer->bindings.n * sizeof *bindings);
+	array_reserve(&batch, symbolizer->wanted.n);
+	while (symbolizer->wanted.n > 0)
+		array_push(&batch, symbolizer->wanted.v[--symbolizer->wanted.n]);
 	pthread_mutex_unlock(&symbolizer->lock);
-	(void)resolver_resolve(&symbolizer->resolver, binding.module,
-	                       wanted.address - binding.bias);
+	for (size_t i = 0; i < batch.n && !symbolizer->profile && !symbolizer->ends; i++) {
+		const struct binding *binding = &bindings[batch.v[i].code - 1];
+
+		(void)resolver_resolve(&symbolizer->resolver, binding->module,
+		                       batch.v[i].address - binding->bias);
+	}
+	array_fini(&batch);
+	free(bindings);
 	pthread_mutex_lock(&symbolizer->lock);
 }
 

@@ -131,6 +131,64 @@ static void test_own_code(void **state)
 	                 3);
 }
 
+/* The names that a symbolizer gives to addresses of our own code, one a line. */
+static char *names_by(struct symbolizer *symbolizer, struct own *own, uint64_t from,
+                      size_t n)
+{
+	struct space_map *map = space_find(own->space, from);
+	struct profile *profile = profile_new();
+	struct profile_mapping mapping = {.start = map->map.start, .limit = map->map.end};
+	char *names = xstrdup("");
+	uint32_t id;
+
+	mapping.code = symbolizer_bind(symbolizer, map->module, map->bias, own->target);
+	id = profile_mapping(profile, &mapping);
+	for (size_t i = 0; i < n; i++) {
+		symbolizer_want(symbolizer, mapping.code, from + 16 * i);
+		profile_location(profile, id, from + 16 * i);
+	}
+	symbolizer_fill(symbolizer, profile);
+	for (size_t i = 0; i < n; i++) {
+		char buf[4096];
+		const char *name = profile_location_name(profile, (uint32_t)i + 1, 0, buf,
+		                                         sizeof buf);
+		char *longer = xasprintf("%s%s\n", names, name);
+
+		free(names);
+		names = longer;
+	}
+	profile_free(profile);
+	return names;
+}
+
+/* With a thread of its own, in several profiles: the same names. */
+static void test_thread(void **state)
+{
+	struct own *own = *state;
+	struct symbolizer *threaded = symbolizer_new(&everything);
+	struct symbolizer *plain = symbolizer_new(&everything);
+	uint64_t from = (uint64_t)(uintptr_t)local_landmark;
+	char *wanted = names_by(plain, own, from, 300);
+
+	assert_non_null(strstr(wanted, "local_landmark\n"));
+	assert_int_equal(symbolizer_start(threaded, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		char *names = names_by(threaded, own, from, 300);
+
+		assert_string_equal(names, wanted);
+		free(names);
+	}
+	assert_int_equal(symbolizer_stats(threaded).resolved,
+	                 3 * symbolizer_stats(plain).resolved);
+	/* What nobody asks for in the end is no hindrance. */
+	for (size_t i = 0; i < 100000; i++)
+		symbolizer_want(threaded, 1, from + i % 5000);
+	symbolizer_want(threaded, 0, from);
+	symbolizer_free(threaded);
+	symbolizer_free(plain);
+	free(wanted);
+}
+
 /* Against the dynamic linker's own search, over all of libc's exported code. */
 static void test_against_dladdr(void **state)
 {
@@ -575,6 +633,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup_teardown(test_own_code, own_setup, own_teardown),
+	        cmocka_unit_test_setup_teardown(test_thread, own_setup, own_teardown),
 	        cmocka_unit_test_setup_teardown(test_against_dladdr, own_setup,
 	                                        own_teardown),
 	        cmocka_unit_test_setup_teardown(test_vdso, own_setup, own_teardown),
