@@ -169,7 +169,7 @@ void symbol_process_renew(struct symbol_process *process)
 
 const char *symbol_process_name(struct symbol_process *process, uint64_t address)
 {
-	const struct perf_map_entry *entry;
+	const struct code_entry *entry;
 
 	if (!process->is_read)
 		read_names(process);
