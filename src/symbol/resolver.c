@@ -14,6 +14,7 @@
 
 static const struct symbol_source *const sources[] = {
         &symbol_source_elf,
+        &symbol_source_go,
 };
 #define NSOURCES (sizeof sources / sizeof sources[0])
 
@@ -100,6 +101,7 @@ static void read_module(struct resolver *resolver, struct resolver_module *modul
 static bool ask(struct resolver *resolver, struct resolver_module *module, uint64_t vaddr,
                 struct symbol_answer *answer)
 {
+	*answer = (struct symbol_answer){0};
 	if (!module->is_read)
 		read_module(resolver, module);
 	for (size_t i = 0; i < NSOURCES; i++) {
@@ -209,14 +211,20 @@ static struct resolved work_out(struct resolver *resolver, struct resolver_modul
                                 uint64_t vaddr)
 {
 	struct resolved answer = {.start = vaddr, .first = resolver->lines.n};
-	const char *name = resolver_lookup(resolver, module, vaddr, NULL);
 	struct line_frame frames[LINES_MAX_FRAMES] = {0};
+	struct symbol_answer symbol;
+	bool found = ask(resolver, module, vaddr, &symbol);
 	size_t n = module->lines ? lines_find(module->lines, vaddr, frames) : 0;
 
-	if (n == 0)
+	if (n == 0) {
 		n = 1;
-	if (name)
-		frames[n - 1].name = name;
+		if (symbol.file && !resolver->options.no_lines) {
+			frames[0].file = symbol.file;
+			frames[0].line = symbol.line;
+		}
+	}
+	if (found)
+		frames[n - 1].name = symbol.name;
 	for (size_t i = 0; i < n; i++) {
 		if (frames[i].name)
 			add_line(resolver, module, &frames[i]);
