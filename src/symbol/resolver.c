@@ -15,8 +15,12 @@
 static const struct symbol_source *const sources[] = {
         &symbol_source_elf,
         &symbol_source_go,
+        &symbol_source_plt,
 };
 #define NSOURCES (sizeof sources / sizeof sources[0])
+
+/* What plt.h puts behind a name. */
+#define STUB "@plt"
 
 /* The sources' states for one module, where its functions start, and all answers. */
 struct resolver_module {
@@ -132,7 +136,7 @@ static char *plain_name(const char *name)
 	size_t len = strnlen(name, SYMBOL_NAME_MAX);
 	const char *at = memchr(name, '@', len);
 
-	if (at && at > name) {
+	if (at && at > name && strcmp(at, STUB) != 0) {
 		const char *version = at + (at[1] == '@' ? 2 : 1);
 		size_t left = len - (size_t)(version - name);
 
@@ -142,6 +146,22 @@ static char *plain_name(const char *name)
 			len = (size_t)(at - name);
 	}
 	return xstrndup(name, len);
+}
+
+/* A readable form of a name, also of a stub's; NULL if it is not mangled. */
+static char *readable_name(const char *name)
+{
+	size_t len = strlen(name);
+	char *stem, *shown, *both;
+
+	if (len < strlen(STUB) || strcmp(name + len - strlen(STUB), STUB) != 0)
+		return demangle(name);
+	stem = xstrndup(name, len - strlen(STUB));
+	shown = demangle(stem);
+	both = shown ? xasprintf("%s" STUB, shown) : NULL;
+	free(stem);
+	free(shown);
+	return both;
 }
 
 static uint32_t add_string(struct resolver *resolver, const char *s)
@@ -168,7 +188,7 @@ static void set_names(struct resolver *resolver, struct resolver_module *module,
 
 	if (!hashmap_get(&module->by_name, key, &both)) {
 		system_name = plain_name(name);
-		shown = resolver->options.no_demangle ? NULL : demangle(system_name);
+		shown = resolver->options.no_demangle ? NULL : readable_name(system_name);
 		both = add_string(resolver, system_name);
 		both |= (shown ? (uint64_t)add_string(resolver, shown) : both) << 32;
 		free(shown);

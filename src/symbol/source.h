@@ -30,5 +30,7 @@ struct symbol_source {
 extern const struct symbol_source symbol_source_elf;
 /* The functions of Go's own table, which stripping leaves in a program. */
 extern const struct symbol_source symbol_source_go;
+/* The stubs of its procedure linkage table, as "name@plt". */
+extern const struct symbol_source symbol_source_plt;
 
 #endif
