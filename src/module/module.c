@@ -12,6 +12,7 @@
 #include "module/debug.h"
 #include "module/elf_image.h"
 #include "module/file.h"
+#include "module/memory_image.h"
 #include "module/unxz.h"
 
 /* Each open module holds a descriptor; no process maps nearly so many files. */
@@ -134,6 +135,26 @@ static struct cache_file *find_file(struct module_cache *cache, const struct map
 	return NULL;
 }
 
+/* Where the file cannot be had: what is mapped of it, as long as it runs. */
+static struct module *open_mapped_image(struct module_cache *cache,
+                                        const struct target *target, const struct map *map)
+{
+	struct module *module;
+	uint8_t *bytes;
+	size_t len;
+
+	if (cache->total >= ELF_MAX_TOTAL)
+		return NULL;
+	bytes = memory_image_of(target, map, ELF_MAX_TOTAL - cache->total, &len);
+	if (!bytes)
+		return NULL;
+	log_verbose("%s: read from memory", map->path);
+	module = module_open_memory(cache, bytes, len, map->path);
+	if (module)
+		cache->total += len;
+	return module;
+}
+
 static struct module *open_file(struct module_cache *cache, const struct target *target,
                                 const struct map *map)
 {
@@ -151,10 +172,12 @@ static struct module *open_file(struct module_cache *cache, const struct target 
 	        .path = xstrdup(map->path),
 	};
 	fd = file_open_mapped(target, map);
-	if (fd >= 0)
+	if (fd >= 0) {
 		file.module = module_open_fd(cache, fd, map->path);
-	else
+	} else {
 		log_verbose("%s: cannot be opened: %s", map->path, strerror(-fd));
+		file.module = open_mapped_image(cache, target, map);
+	}
 	array_push(&cache->files, file);
 	return file.module;
 }

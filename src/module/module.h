@@ -60,7 +60,9 @@ size_t module_cache_bytes(const struct module_cache *cache);
 /*
  * The module behind a file mapping or the vDSO of a target, opened now if it is
  * new: through /proc/PID/map_files, then /proc/PID/root, with device and inode
- * compared, so that a deleted or replaced file is still the one that runs.
+ * compared, so that a deleted or replaced file is still the one that runs. Where
+ * the file is out of reach, an image is made of what is mapped of it: it has the
+ * exported symbols, the unwind tables and the build id.
  * NULL when it has none (anonymous memory) or cannot be read; a file that
  * failed once is not tried again. Owned by the cache.
  */
