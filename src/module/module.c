@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "module/debug.h"
 #include "module/elf_image.h"
+#include "module/fetch.h"
 #include "module/file.h"
 #include "module/memory_image.h"
 #include "module/unxz.h"
@@ -311,6 +312,16 @@ const struct module_range *module_code(const struct module *module, size_t *n)
 	return module->image.code.v;
 }
 
+/* Whether stripping took no names away: those of .dynsym are only the exported. */
+static bool names_itself(const struct module *module)
+{
+	const struct elf_section *section = module->image.section;
+
+	return module->vdso || module->image.symtab[MODULE_SYMTAB].index ||
+	       section[MODULE_GOPCLNTAB].index ||
+	       (section[MODULE_DEBUGDATA].index && unxz_is_built());
+}
+
 void module_find_debug(struct module *module, const struct target *target)
 {
 	struct elf_image *image = &module->image;
@@ -325,6 +336,8 @@ void module_find_debug(struct module *module, const struct target *target)
 		                                           module->debug.path);
 	else
 		module->supplement = debug_supplement_find(target, image, module->path);
+	if (!module->debug.found && !names_itself(module))
+		debug_file_ask(&module->debug, image);
 }
 
 /* Fedora leaves the functions' names in its stripped programs: an ELF file with
@@ -362,6 +375,19 @@ static struct module_symbols mini_symbols(struct module *module)
 		module->mini = open_mini(module);
 	}
 	return module->mini ? elf_image_symbols(module->mini, MODULE_SYMTAB) : none;
+}
+
+void module_hurry(bool hurry)
+{
+	if (hurry)
+		fetch_hurry();
+	else
+		fetch_take_time();
+}
+
+void module_give_up(void)
+{
+	fetch_give_up();
 }
 
 struct module_symbols module_symbols(struct module *module, enum module_symtab which)
