@@ -204,16 +204,34 @@ static bool met_unknown_code(const struct collector *collector,
 	return result->nframes > 0 && !collector->frames[result->nframes - 1].where;
 }
 
+/* Whether a stack's mappings are still those that the maps had when they were read. */
+static bool is_current(const struct collector *collector, struct process *process,
+                       const struct unwind_result *result)
+{
+	const struct space_map *before = NULL;
+
+	for (size_t i = 0; i < result->nframes; i++) {
+		const struct space_map *where = collector->frames[i].where;
+
+		if (where && where != before && !space_is_current(process->space, where))
+			return false;
+		before = where;
+	}
+	return true;
+}
+
 static struct unwind_result unwind(struct collector *collector, struct process *process,
                                    const struct snapshot *snap)
 {
 	struct unwind_result result;
+	bool stale;
 
 	refresh_if_due(process, snap->time_ns);
 	result = unwinder_run(collector->unwinder, process->space, snap, NULL,
 	                      collector->frames, collector->max_depth);
-	if (met_unknown_code(collector, &result) &&
-	    clock_monotonic_ns() - process->maps_read_ns >= MAPS_MIN_AGE_NS &&
+	stale = met_unknown_code(collector, &result) &&
+	        clock_monotonic_ns() - process->maps_read_ns >= MAPS_MIN_AGE_NS;
+	if ((stale || !is_current(collector, process, &result)) &&
 	    refresh_maps(process, clock_monotonic_ns()))
 		result = unwinder_run(collector->unwinder, process->space, snap, NULL,
 		                      collector->frames, collector->max_depth);

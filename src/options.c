@@ -281,6 +281,25 @@ static int set_no_demangle(struct parse *parse, const char *value)
 	return 0;
 }
 
+/* Several addresses have blanks between them, as in DEBUGINFOD_URLS. */
+static int set_debuginfod(struct parse *parse, const char *value)
+{
+#ifdef HAVE_DEBUGINFOD
+	if (!strstr(value, "://") && value[0] != '\0')
+		return wrong(parse->err,
+		             "--debuginfod '%.60s' is not a server's address: give one "
+		             "such as https://debuginfod.debian.net",
+		             value);
+	parse->options->debuginfod = value;
+	return 0;
+#else
+	return wrong(parse->err,
+	             "--debuginfod '%.60s' is not possible: this build was made without "
+	             "libdebuginfod",
+	             value);
+#endif
+}
+
 static int set_quiet(struct parse *parse, const char *value)
 {
 	(void)value;
@@ -326,6 +345,7 @@ static const struct option_spec specs[] = {
         {"no-lines", 0, NULL, set_no_lines, "names of functions alone, no files and lines"},
         {"no-inlines", 0, NULL, set_no_inlines, "no functions that were inlined"},
         {"no-demangle", 0, NULL, set_no_demangle, "names as the linker knows them"},
+        {"debuginfod", 0, "URL", set_debuginfod, "a server of debug files"},
         {"quiet", 'q', NULL, set_quiet, "no progress and no summary"},
         {"verbose", 'v', NULL, set_verbose, "what happens to each thread and module"},
         {"help", 'h', NULL, set_help, "this page"},
@@ -566,11 +586,16 @@ void options_print_version(void)
 #else
 	const char *mini = "no";
 #endif
+#ifdef HAVE_DEBUGINFOD
+	const char *debuginfod = "yes";
+#else
+	const char *debuginfod = "no";
+#endif
 	printf("x86_64 Linux; modes: cpu; unwinding: rules, libunwind, Go, frame "
 	       "pointers;\n"
-	       "symbols: ELF, separate debug files, perf maps, DWARF, .gnu_debugdata: "
-	       "%s;\n",
-	       mini);
-	puts("names: C++ and Rust demangled; debuginfod: no\n"
+	       "symbols: ELF (files and memory), DWARF, separate debug files, PLT, Go,\n"
+	       "perf maps, jitdump, .gnu_debugdata: %s, debuginfod: %s;\n",
+	       mini, debuginfod);
+	puts("names: C++ and Rust demangled\n"
 	     "Licence: Apache-2.0 <https://www.apache.org/licenses/LICENSE-2.0>");
 }

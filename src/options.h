@@ -40,10 +40,12 @@ struct options {
 	enum profile_mode mode;
 	enum accounting accounting;
 	enum unwind_method unwinder;
-	size_t max_depth; /* frames of one stack: 512 */
-	bool no_lines;    /* no files and lines, and so no inlined functions */
-	bool no_inlines;  /* no inlined functions */
-	bool no_demangle; /* names as the linker knows them */
+	size_t max_depth;       /* frames of one stack: 512 */
+	bool no_lines;          /* no files and lines, and so no inlined functions */
+	bool no_inlines;        /* no inlined functions */
+	bool no_demangle;       /* names as the linker knows them */
+	size_t max_depth;       /* frames of one stack: 512 */
+	const char *debuginfod; /* servers in place of DEBUGINFOD_URLS's, or NULL */
 	bool quiet;
 	bool verbose;
 	char *command_line; /* all of argv, for the profile's comment */

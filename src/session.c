@@ -450,6 +450,9 @@ static int run(struct session *session, struct error *err)
 
 	if (options->command && launch_fork(options->command, &session->launch, err) < 0)
 		return -1;
+	/* Not for the command: it has been forked. */
+	if (options->debuginfod)
+		(void)setenv("DEBUGINFOD_URLS", options->debuginfod, 1);
 	if (open_targets(session, err) < 0 ||
 	    output_file_check(options->output, options->format == &writer_pprof, err) < 0)
 		return -1;

@@ -12,6 +12,10 @@
  * first in the target's root, then in ours, where the debug files of a
  * container's programs can be installed without touching the container.
  *
+ * and where there is none, in a third: a debuginfod server has it, by its build
+ * id (fetch.h). That takes as long as it takes, and so is asked for now and taken
+ * when its names are wanted.
+ *
  * A name proves nothing: an upgrade may have replaced one file and not the
  * other, and names out of the wrong file would be wrong names. Where both have a
  * build id it must be the same, else the checksum must be right. That takes
@@ -31,6 +35,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/reader.h"
+#include "module/fetch.h"
 #include "target/root.h"
 
 #define DEBUG_DIR  "/usr/lib/debug"
@@ -219,8 +224,39 @@ static bool crc_is_right(const struct debug_file *debug)
 	return done == debug->image.size && crc == debug->crc;
 }
 
+void debug_file_ask(struct debug_file *debug, const struct elf_image *image)
+{
+	debug->request = fetch_want(image->build_id);
+	debug->asked = debug->request >= 0;
+	debug->owner = image;
+}
+
+static void take_answer(struct debug_file *debug)
+{
+	const struct elf_image *owner = debug->owner;
+	size_t *total = owner->total, held = *total;
+	int fd = fetch_take(debug->request);
+
+	*debug = (struct debug_file){0};
+	if (fd < 0)
+		return;
+	if (elf_image_open_fd(&debug->image, fd, total) == 0 &&
+	    debug->image.symtab[MODULE_SYMTAB].index &&
+	    strcmp(debug->image.build_id, owner->build_id) == 0) {
+		debug->found = true;
+		return;
+	}
+	log_verbose("debuginfod: what came for build id %s is something else",
+	            owner->build_id);
+	elf_image_fini(&debug->image);
+	*total = held;
+	*debug = (struct debug_file){0};
+}
+
 bool debug_file_prove(struct debug_file *debug)
 {
+	if (debug->asked)
+		take_answer(debug);
 	if (debug->found && debug->unproven) {
 		debug->unproven = false;
 		if (!crc_is_right(debug)) {

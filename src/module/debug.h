@@ -16,13 +16,19 @@ struct debug_file {
 	bool unproven; /* its checksum has still to be compared */
 	uint32_t crc;
 	char *path; /* in the root where it was found */
+	bool asked; /* of a server, as number `request` (fetch.h) */
+	int request;
+	const struct elf_image *owner; /* whose debug file was asked for */
 };
 
 /* Looks for the debug file of an image whose name in the target is `path`.
  * Without a target (NULL) it is looked for in our own root alone. */
 void debug_file_find(struct debug_file *debug, const struct target *target,
                      struct elf_image *image, const char *path);
-/* Whether there is one, and it is the right one: may have to read all of it. */
+/* Asks a server for it. `image` lives as long as the debug file. */
+void debug_file_ask(struct debug_file *debug, const struct elf_image *image);
+/* Whether there is one, and it is the right one: may have to read all of it, or to
+ * wait for a server's answer. */
 bool debug_file_prove(struct debug_file *debug);
 void debug_file_fini(struct debug_file *debug);
 

@@ -207,6 +207,12 @@ static void note_section(struct elf_image *image, size_t index, const GElf_Shdr 
 	        {".gnu_debuglink", MODULE_DEBUGLINK},
 	        {".gnu_debugdata", MODULE_DEBUGDATA},
 	        {".gnu_debugaltlink", MODULE_DEBUGALTLINK},
+	        {".plt", MODULE_PLT},
+	        {".plt.sec", MODULE_PLT_SEC},
+	        {".plt.got", MODULE_PLT_GOT},
+	        {".iplt", MODULE_IPLT},
+	        {".rela.plt", MODULE_RELA_PLT},
+	        {".rela.dyn", MODULE_RELA_DYN},
 	};
 	struct elf_section section = {
 	        .index = index,

@@ -14,7 +14,7 @@
  *   map_files  the kernel's own link to the mapped file: right by
  *              construction, but wants CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN;
  *   root       the path in the target's root, without leaving it; the inode has
- *              to be the mapping's, and the device too if that can be compared;
+ *              to be the mapping's, and the device too, or else the code;
  *   here       the path in our own root: maps tells a chrooted process's paths
  *              as we see them. Device and inode have to be the mapping's;
  *   exe        /proc/PID/exe, for the main binary: right also when deleted.
@@ -50,22 +50,51 @@ static enum identity compare(const struct stat *st, const struct map *map)
 	return IDENTITY_SAME;
 }
 
-/* Turns an O_PATH descriptor, which is closed, into one for reading; or -errno. */
-static int reopen(int path_fd, const struct map *map, enum identity least)
+/*
+ * Whether the first page of the mapping is what the file has there. Inodes of two
+ * devices have the same numbers, mostly small ones; code is not the same by chance.
+ * Of a target that is gone nothing can be said.
+ */
+static bool same_code(const struct target *target, const struct map *map, int fd)
 {
+	uint8_t ours[4096], theirs[sizeof ours];
+	ssize_t n = pread(fd, ours, sizeof ours, (off_t)map->offset);
+	ssize_t m = target_read_memory(target, map->start, theirs, sizeof theirs);
+
+	if (m <= 0)
+		return true;
+	if (m < n)
+		n = m;
+	return n > 0 && memcmp(ours, theirs, (size_t)n) == 0;
+}
+
+/* Turns an O_PATH descriptor, which is closed, into one for reading; or -errno. */
+static int reopen(const struct target *target, int path_fd, const struct map *map,
+                  enum identity least)
+{
+	enum identity identity;
 	struct stat st;
-	int err = 0;
+	int fd;
 
 	if (path_fd < 0)
 		return path_fd;
-	if (fstat(path_fd, &st) < 0)
-		err = -errno;
-	else if (compare(&st, map) < least)
-		err = S_ISREG(st.st_mode) ? -ESTALE : -ENOEXEC;
-	if (err == 0)
-		return root_reopen(path_fd);
-	close(path_fd);
-	return err;
+	if (fstat(path_fd, &st) < 0) {
+		fd = -errno;
+		close(path_fd);
+		return fd;
+	}
+	identity = compare(&st, map);
+	if (identity < least) {
+		close(path_fd);
+		return S_ISREG(st.st_mode) ? -ESTALE : -ENOEXEC;
+	}
+	fd = root_reopen(path_fd);
+	if (fd >= 0 && least == IDENTITY_INODE && identity < IDENTITY_SAME &&
+	    !same_code(target, map, fd)) {
+		close(fd);
+		return -ESTALE;
+	}
+	return fd;
 }
 
 static int or_errno(int fd)
@@ -78,8 +107,8 @@ static int open_map_files(const struct target *target, const struct map *map)
 	char link[64];
 
 	snprintf(link, sizeof link, "map_files/%" PRIx64 "-%" PRIx64, map->start, map->end);
-	return reopen(or_errno(openat(target->proc_fd, link, O_PATH | O_CLOEXEC)), map,
-	              IDENTITY_OTHER);
+	return reopen(target, or_errno(openat(target->proc_fd, link, O_PATH | O_CLOEXEC)),
+	              map, IDENTITY_OTHER);
 }
 
 static int open_in_root(const struct target *target, const struct map *map)
@@ -96,23 +125,23 @@ static int open_in_root(const struct target *target, const struct map *map)
 		least = IDENTITY_SAME;
 		fd = or_errno(openat(root, map->path + 1, O_PATH | O_CLOEXEC));
 	}
-	fd = reopen(fd, map, least);
+	fd = reopen(target, fd, map, least);
 	close(root);
 	return fd;
 }
 
 static int open_here(const struct target *target, const struct map *map)
 {
-	(void)target;
-	return reopen(or_errno(open(map->path, O_PATH | O_CLOEXEC)), map, IDENTITY_SAME);
+	return reopen(target, or_errno(open(map->path, O_PATH | O_CLOEXEC)), map,
+	              IDENTITY_SAME);
 }
 
 static int open_exe(const struct target *target, const struct map *map)
 {
 	bool named = target->exe && strcmp(target->exe, map->path) == 0;
 
-	return reopen(or_errno(openat(target->proc_fd, "exe", O_PATH | O_CLOEXEC)), map,
-	              named ? IDENTITY_INODE : IDENTITY_SAME);
+	return reopen(target, or_errno(openat(target->proc_fd, "exe", O_PATH | O_CLOEXEC)),
+	              map, named ? IDENTITY_INODE : IDENTITY_SAME);
 }
 
 int file_open_mapped(const struct target *target, const struct map *map)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finds the file behind a mapping. Inside of module/ alone. */
+/* Finds the file behind a mapping. Modules have their own (module_open). */
 #ifndef CPROF_MODULE_FILE_H
 #define CPROF_MODULE_FILE_H
 

@@ -11,7 +11,9 @@
 #include "base/mem.h"
 #include "module/debug.h"
 #include "module/elf_image.h"
+#include "module/fetch.h"
 #include "module/file.h"
+#include "module/memory_image.h"
 #include "module/unxz.h"
 
 /* Each open module holds a descriptor; no process maps nearly so many files. */
@@ -134,6 +136,26 @@ static struct cache_file *find_file(struct module_cache *cache, const struct map
 	return NULL;
 }
 
+/* Where the file cannot be had: what is mapped of it, as long as it runs. */
+static struct module *open_mapped_image(struct module_cache *cache,
+                                        const struct target *target, const struct map *map)
+{
+	struct module *module;
+	uint8_t *bytes;
+	size_t len;
+
+	if (cache->total >= ELF_MAX_TOTAL)
+		return NULL;
+	bytes = memory_image_of(target, map, ELF_MAX_TOTAL - cache->total, &len);
+	if (!bytes)
+		return NULL;
+	log_verbose("%s: read from memory", map->path);
+	module = module_open_memory(cache, bytes, len, map->path);
+	if (module)
+		cache->total += len;
+	return module;
+}
+
 static struct module *open_file(struct module_cache *cache, const struct target *target,
                                 const struct map *map)
 {
@@ -151,10 +173,12 @@ static struct module *open_file(struct module_cache *cache, const struct target 
 	        .path = xstrdup(map->path),
 	};
 	fd = file_open_mapped(target, map);
-	if (fd >= 0)
+	if (fd >= 0) {
 		file.module = module_open_fd(cache, fd, map->path);
-	else
+	} else {
 		log_verbose("%s: cannot be opened: %s", map->path, strerror(-fd));
+		file.module = open_mapped_image(cache, target, map);
+	}
 	array_push(&cache->files, file);
 	return file.module;
 }
@@ -288,6 +312,16 @@ const struct module_range *module_code(const struct module *module, size_t *n)
 	return module->image.code.v;
 }
 
+/* Whether stripping took no names away: those of .dynsym are only the exported. */
+static bool names_itself(const struct module *module)
+{
+	const struct elf_section *section = module->image.section;
+
+	return module->vdso || module->image.symtab[MODULE_SYMTAB].index ||
+	       section[MODULE_GOPCLNTAB].index ||
+	       (section[MODULE_DEBUGDATA].index && unxz_is_built());
+}
+
 void module_find_debug(struct module *module, const struct target *target)
 {
 	struct elf_image *image = &module->image;
@@ -302,6 +336,8 @@ void module_find_debug(struct module *module, const struct target *target)
 		                                           module->debug.path);
 	else
 		module->supplement = debug_supplement_find(target, image, module->path);
+	if (!module->debug.found && !names_itself(module))
+		debug_file_ask(&module->debug, image);
 }
 
 /* Fedora leaves the functions' names in its stripped programs: an ELF file with
@@ -339,6 +375,19 @@ static struct module_symbols mini_symbols(struct module *module)
 		module->mini = open_mini(module);
 	}
 	return module->mini ? elf_image_symbols(module->mini, MODULE_SYMTAB) : none;
+}
+
+void module_hurry(bool hurry)
+{
+	if (hurry)
+		fetch_hurry();
+	else
+		fetch_take_time();
+}
+
+void module_give_up(void)
+{
+	fetch_give_up();
 }
 
 struct module_symbols module_symbols(struct module *module, enum module_symtab which)

@@ -42,6 +42,12 @@ enum module_section {
 	MODULE_DEBUGLINK,
 	MODULE_DEBUGDATA,
 	MODULE_DEBUGALTLINK,
+	MODULE_PLT,
+	MODULE_PLT_SEC,
+	MODULE_PLT_GOT,
+	MODULE_IPLT,
+	MODULE_RELA_PLT,
+	MODULE_RELA_DYN,
 	MODULE_NSECTIONS,
 };
 
@@ -54,7 +60,9 @@ size_t module_cache_bytes(const struct module_cache *cache);
 /*
  * The module behind a file mapping or the vDSO of a target, opened now if it is
  * new: through /proc/PID/map_files, then /proc/PID/root, with device and inode
- * compared, so that a deleted or replaced file is still the one that runs.
+ * compared, so that a deleted or replaced file is still the one that runs. Where
+ * the file is out of reach, an image is made of what is mapped of it: it has the
+ * exported symbols, the unwind tables and the build id.
  * NULL when it has none (anonymous memory) or cannot be read; a file that
  * failed once is not tried again. Owned by the cache.
  */
@@ -146,13 +154,24 @@ struct module_symbols {
 
 /*
  * Looks for the debug file of a module that has no .symtab or no DWARF itself, in
- * the root of a target that runs it, then in ours (debug.h), and keeps it open. Once
- * for each module, while the target lives; later calls do nothing.
+ * the root of a target that runs it, then in ours (debug.h), and keeps it open; asks
+ * debuginfod servers if there is none and nothing else has the names. Once for each
+ * module, while the target lives; later calls do nothing.
  */
 void module_find_debug(struct module *module, const struct target *target);
 
 /*
- * Reads a symbol table when first asked for; n is 0 if there is none. Good as
+ * Whether somebody waits for a profile: debug files that servers were asked for
+ * are then waited for a few seconds altogether (fetch.h), not as long as it takes.
+ * For all modules of this process.
+ */
+void module_hurry(bool hurry);
+/* That nobody will wait for anything any more. */
+void module_give_up(void);
+
+/*
+ * Reads a symbol table when first asked for, waiting for the debug file if a
+ * server was asked for it; n is 0 if there is none. Good as
  * long as the module.
  */
 struct module_symbols module_symbols(struct module *module, enum module_symtab which);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "module/space.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/array.h"
 #include "base/hashmap.h"
 #include "base/mem.h"
+#include "target/vma.h"
 
 /* Fewer mappings than this that are gone are not worth a sweep. */
 #define SWEEP_AT 256
@@ -29,6 +33,8 @@ struct space {
 	ARRAY(struct entry *) entries; /* those of now and those gone */
 	struct hashmap by_key;         /* identity_key -> struct entry * */
 	uint64_t generation;
+	int maps_fd;       /* to ask for one mapping; -1: not open */
+	bool cannot_query; /* this kernel has no such question */
 };
 
 /*
@@ -213,6 +219,7 @@ struct space *space_new(const struct target *target, struct module_cache *cache)
 
 	space->target = target;
 	space->cache = cache;
+	space->maps_fd = -1;
 	if (space_refresh(space) < 0)
 		space->now.n = 0; /* empty, until a refresh succeeds */
 	return space;
@@ -238,6 +245,8 @@ void space_free(struct space *space)
 		return;
 	for (size_t i = 0; i < space->entries.n; i++)
 		free_entry(space->entries.v[i]);
+	if (space->maps_fd >= 0)
+		close(space->maps_fd);
 	array_fini(&space->entries);
 	array_fini(&space->now);
 	hashmap_fini(&space->by_key);
@@ -265,6 +274,43 @@ struct space_map *space_find(struct space *space, uint64_t addr)
 			return map;
 	}
 	return NULL;
+}
+
+/* What the kernel has there now; the descriptor is that of the memory before an
+ * exec, if there was one, and then of no use. */
+static int query_now(struct space *space, uint64_t addr, struct map *now)
+{
+	int r = -ESRCH;
+
+	if (space->maps_fd >= 0)
+		r = vma_query(space->maps_fd, addr, now);
+	if (r == -ESRCH) {
+		if (space->maps_fd >= 0)
+			close(space->maps_fd);
+		space->maps_fd = openat(space->target->proc_fd, "maps",
+		                        O_RDONLY | O_CLOEXEC);
+		if (space->maps_fd < 0)
+			return -errno;
+		r = vma_query(space->maps_fd, addr, now);
+	}
+	return r;
+}
+
+bool space_is_current(struct space *space, const struct space_map *map)
+{
+	struct map now;
+	int r;
+
+	if (space->cannot_query || map->map.inode == 0)
+		return true;
+	r = query_now(space, map->map.start, &now);
+	if (r == -ENOTTY || r == -EINVAL)
+		space->cannot_query = true;
+	if (r == -ENOENT)
+		return false;
+	return r < 0 ||
+	       (now.inode == map->map.inode && now.offset == map->map.offset &&
+	        now.dev_major == map->map.dev_major && now.dev_minor == map->map.dev_minor);
 }
 
 /* Whether a mapping is of the file that /proc/PID/exe leads to. The device

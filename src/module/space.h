@@ -59,6 +59,13 @@ uint64_t space_generation(const struct space *space);
 /* The executable mapping that holds the address, or NULL. Never reads maps. */
 struct space_map *space_find(struct space *space, uint64_t addr);
 
+/*
+ * Whether the same file is still mapped there: a library may be unloaded and
+ * another take its place between two refreshes. Where the kernel cannot be asked
+ * for one mapping (vma.h), or the target is gone, it is taken to be.
+ */
+bool space_is_current(struct space *space, const struct space_map *map);
+
 /* The mapping of the main binary (/proc/PID/exe) that holds its entry point or
  * else its first executable one; NULL if there is none. */
 struct space_map *space_main(struct space *space);

@@ -3,6 +3,15 @@
 
 #include "module/unxz.h"
 
+bool unxz_is_built(void)
+{
+#ifdef HAVE_LZMA
+	return true;
+#else
+	return false;
+#endif
+}
+
 #ifdef HAVE_LZMA
 
 #include <lzma.h>

@@ -3,6 +3,7 @@
 #ifndef CPROF_MODULE_UNXZ_H
 #define CPROF_MODULE_UNXZ_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,5 +13,8 @@
  * liblzma.
  */
 uint8_t *unxz(const uint8_t *data, size_t len, size_t max, size_t *out_len);
+
+/* Whether this build can do so at all. */
+bool unxz_is_built(void);
 
 #endif

@@ -35,17 +35,21 @@ static uint32_t copy_function(struct fill *fill, uint32_t number)
 	return (uint32_t)id;
 }
 
-/* What a process calls its own code: nothing is known of it but the name. */
-static void add_name(struct fill *fill, const char *name)
+/* What a process calls its own code. */
+static void add_code(struct fill *fill, const struct symbol_code *code)
 {
-	char *system_name = xstrndup(name, SYMBOL_NAME_MAX);
-	char *shown = fill->resolver->options.no_demangle ? NULL : demangle(system_name);
+	const struct symbol_options *options = &fill->resolver->options;
+	bool has_line = code->line > 0 && !options->no_lines;
+	char *system_name = xstrndup(code->name, SYMBOL_NAME_MAX);
+	char *shown = options->no_demangle ? NULL : demangle(system_name);
 	const struct profile_function function = {
 	        .name = profile_string(fill->profile, shown ? shown : system_name),
 	        .system_name = profile_string(fill->profile, system_name),
+	        .file = has_line ? profile_string(fill->profile, code->file) : 0,
 	};
 	const struct profile_line line = {
 	        .function = profile_function(fill->profile, &function),
+	        .line = has_line ? code->line : 0,
 	};
 
 	free(shown);
@@ -84,7 +88,7 @@ static bool find_lines(struct fill *fill, const struct profile_location *locatio
                        const struct binding *binding)
 {
 	struct resolved found = {.start = location->address - binding->bias};
-	const char *name;
+	struct symbol_code code;
 
 	fill->lines.n = 0;
 	if (binding->module)
@@ -99,10 +103,9 @@ static bool find_lines(struct fill *fill, const struct profile_location *locatio
 
 		array_push(&fill->lines, line);
 	}
-	name = binding->process ? symbol_process_name(binding->process, location->address)
-	                        : NULL;
-	if (name)
-		add_name(fill, name);
+	if (binding->process &&
+	    symbol_process_find(binding->process, location->address, &code))
+		add_code(fill, &code);
 	if (fill->lines.n > 0)
 		return true;
 	add_stand_in(fill, location, binding, found.start + binding->bias);

@@ -17,14 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "symbol/code_map.h"
+
 /* Of a longer text only so many lines are taken, the last ones. */
 #define PERF_MAP_MAX_LINES ((size_t)2 << 20)
-
-struct perf_map_entry {
-	uint64_t start;
-	uint64_t end;
-	const char *name; /* not empty */
-};
 
 struct perf_map;
 
@@ -35,7 +31,8 @@ struct perf_map;
 struct perf_map *perf_map_parse(char *text, size_t len);
 void perf_map_free(struct perf_map *map);
 
-/* The last line that covers an address, or NULL. Good as long as the map. */
-const struct perf_map_entry *perf_map_find(const struct perf_map *map, uint64_t address);
+/* The last line that covers an address, or NULL; its name is not empty. Good as
+ * long as the map. */
+const struct code_entry *perf_map_find(const struct perf_map *map, uint64_t address);
 
 #endif

@@ -12,12 +12,16 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "module/file.h"
+#include "symbol/jitdump.h"
 #include "symbol/perf_map.h"
+#include "target/maps.h"
 #include "target/root.h"
 
 /* Of a larger file, only the last part is read: the newest code. */
@@ -36,6 +40,9 @@ struct symbol_process {
 	bool is_read;
 	struct stat read; /* the file that `map` is of, as it then was */
 	struct perf_map *map;
+	int jitdump_fd; /* -1: none */
+	struct stat jitdump_read;
+	struct jitdump *jitdump;
 };
 
 static bool is_trusted(const struct symbol_process *process, int fd)
@@ -70,6 +77,33 @@ static void name_map(struct place *place, int root, pid_t pid)
 	snprintf(place->path, sizeof place->path, "/tmp/perf-%d.map", pid);
 }
 
+/* "/tmp/jit-4711.dump": a mapping of its own that runs no code, made for perf to
+ * see that there is such a file. */
+static bool is_jitdump(const struct map *map)
+{
+	const char *slash = strrchr(map->path, '/');
+	size_t len = slash ? strlen(slash) : 0;
+
+	return len > strlen("/jit-.dump") && strncmp(slash, "/jit-", 5) == 0 &&
+	       strcmp(slash + len - 5, ".dump") == 0 && map->offset == 0;
+}
+
+/* The process shows it to us, so nobody else's file can be slipped in. */
+static int open_jitdump(const struct target *target)
+{
+	struct maps maps;
+	int fd = -1;
+
+	if (maps_read(target->proc_fd, &maps) < 0)
+		return -1;
+	for (size_t i = 0; i < maps.n && fd < 0; i++) {
+		if (is_jitdump(&maps.v[i]))
+			fd = file_open_mapped(target, &maps.v[i]);
+	}
+	maps_fini(&maps);
+	return fd;
+}
+
 struct symbol_process *symbol_process_new(const struct target *target)
 {
 	struct symbol_process *process = xcalloc(1, sizeof *process);
@@ -78,6 +112,7 @@ struct symbol_process *symbol_process_new(const struct target *target)
 	ssize_t n = procfs_read_fixed(target->proc_fd, "status", text, sizeof text);
 
 	process->fd = process->places[0].root = process->places[1].root = -1;
+	process->jitdump_fd = open_jitdump(target);
 	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
 		return process;
 	process->uid = status.uid[1];
@@ -91,13 +126,15 @@ struct symbol_process *symbol_process_new(const struct target *target)
 
 static void close_files(struct symbol_process *process)
 {
-	int fds[] = {process->fd, process->places[0].root, process->places[1].root};
+	int fds[] = {process->fd, process->jitdump_fd, process->places[0].root,
+	             process->places[1].root};
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
-	process->fd = process->places[0].root = process->places[1].root = -1;
+	process->fd = process->jitdump_fd = -1;
+	process->places[0].root = process->places[1].root = -1;
 }
 
 void symbol_process_free(struct symbol_process *process)
@@ -106,6 +143,7 @@ void symbol_process_free(struct symbol_process *process)
 		return;
 	close_files(process);
 	perf_map_free(process->map);
+	jitdump_free(process->jitdump);
 	free(process);
 }
 
@@ -133,29 +171,46 @@ static struct perf_map *read_map(int fd)
 	return perf_map_parse(text, len);
 }
 
-/* Whether the file is another, or has been written to, since it was read. */
-static bool has_changed(const struct symbol_process *process, const struct stat *now)
+/* Whether a file is another, or has been written to, since it was read. */
+static bool has_changed(const struct stat *read, const struct stat *now)
 {
-	const struct stat *read = &process->read;
-
-	return !process->map || now->st_dev != read->st_dev ||
-	       now->st_ino != read->st_ino || now->st_size != read->st_size ||
+	return now->st_dev != read->st_dev || now->st_ino != read->st_ino ||
+	       now->st_size != read->st_size ||
 	       now->st_mtim.tv_sec != read->st_mtim.tv_sec ||
 	       now->st_mtim.tv_nsec != read->st_mtim.tv_nsec;
 }
 
+static size_t read_file(void *ctx, uint64_t offset, void *buf, size_t len)
+{
+	ssize_t n = pread(*(int *)ctx, buf, len, (off_t)offset);
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+static void read_jitdump(struct symbol_process *process)
+{
+	struct stat now;
+
+	if (process->jitdump_fd < 0 || fstat(process->jitdump_fd, &now) < 0 ||
+	    (process->jitdump && !has_changed(&process->jitdump_read, &now)))
+		return;
+	jitdump_free(process->jitdump);
+	process->jitdump = jitdump_read(read_file, &process->jitdump_fd);
+	process->jitdump_read = now;
+}
+
 /* The file of now, else the one there was before. */
-static void read_names(struct symbol_process *process)
+static void read_perf_map(struct symbol_process *process)
 {
 	int fd = open_map(process);
 	struct stat now;
 
-	process->is_read = true;
 	if (fd >= 0 && process->fd >= 0)
 		close(process->fd);
 	if (fd >= 0)
 		process->fd = fd;
-	if (process->fd < 0 || fstat(process->fd, &now) < 0 || !has_changed(process, &now))
+	if (process->fd < 0 || fstat(process->fd, &now) < 0 ||
+	    (process->map && !has_changed(&process->read, &now)))
 		return;
 	perf_map_free(process->map);
 	process->map = read_map(process->fd);
@@ -167,12 +222,26 @@ void symbol_process_renew(struct symbol_process *process)
 	process->is_read = false;
 }
 
-const char *symbol_process_name(struct symbol_process *process, uint64_t address)
+bool symbol_process_find(struct symbol_process *process, uint64_t address,
+                         struct symbol_code *code)
 {
-	const struct perf_map_entry *entry;
+	const struct code_entry *entry = NULL;
 
-	if (!process->is_read)
-		read_names(process);
-	entry = process->map ? perf_map_find(process->map, address) : NULL;
-	return entry ? entry->name : NULL;
+	if (!process->is_read) {
+		process->is_read = true;
+		read_perf_map(process);
+		read_jitdump(process);
+	}
+	*code = (struct symbol_code){0};
+	if (process->map)
+		entry = perf_map_find(process->map, address);
+	if (!entry && process->jitdump) {
+		entry = jitdump_find(process->jitdump, address);
+		if (entry)
+			code->line = jitdump_line(process->jitdump, entry, address,
+			                          &code->file);
+	}
+	if (entry)
+		code->name = entry->name;
+	return entry != NULL;
 }

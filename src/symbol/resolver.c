@@ -14,8 +14,13 @@
 
 static const struct symbol_source *const sources[] = {
         &symbol_source_elf,
+        &symbol_source_go,
+        &symbol_source_plt,
 };
 #define NSOURCES (sizeof sources / sizeof sources[0])
+
+/* What plt.h puts behind a name. */
+#define STUB "@plt"
 
 /* The sources' states for one module, where its functions start, and all answers. */
 struct resolver_module {
@@ -100,6 +105,7 @@ static void read_module(struct resolver *resolver, struct resolver_module *modul
 static bool ask(struct resolver *resolver, struct resolver_module *module, uint64_t vaddr,
                 struct symbol_answer *answer)
 {
+	*answer = (struct symbol_answer){0};
 	if (!module->is_read)
 		read_module(resolver, module);
 	for (size_t i = 0; i < NSOURCES; i++) {
@@ -130,7 +136,7 @@ static char *plain_name(const char *name)
 	size_t len = strnlen(name, SYMBOL_NAME_MAX);
 	const char *at = memchr(name, '@', len);
 
-	if (at && at > name) {
+	if (at && at > name && strcmp(at, STUB) != 0) {
 		const char *version = at + (at[1] == '@' ? 2 : 1);
 		size_t left = len - (size_t)(version - name);
 
@@ -140,6 +146,22 @@ static char *plain_name(const char *name)
 			len = (size_t)(at - name);
 	}
 	return xstrndup(name, len);
+}
+
+/* A readable form of a name, also of a stub's; NULL if it is not mangled. */
+static char *readable_name(const char *name)
+{
+	size_t len = strlen(name);
+	char *stem, *shown, *both;
+
+	if (len < strlen(STUB) || strcmp(name + len - strlen(STUB), STUB) != 0)
+		return demangle(name);
+	stem = xstrndup(name, len - strlen(STUB));
+	shown = demangle(stem);
+	both = shown ? xasprintf("%s" STUB, shown) : NULL;
+	free(stem);
+	free(shown);
+	return both;
 }
 
 static uint32_t add_string(struct resolver *resolver, const char *s)
@@ -166,7 +188,7 @@ static void set_names(struct resolver *resolver, struct resolver_module *module,
 
 	if (!hashmap_get(&module->by_name, key, &both)) {
 		system_name = plain_name(name);
-		shown = resolver->options.no_demangle ? NULL : demangle(system_name);
+		shown = resolver->options.no_demangle ? NULL : readable_name(system_name);
 		both = add_string(resolver, system_name);
 		both |= (shown ? (uint64_t)add_string(resolver, shown) : both) << 32;
 		free(shown);
@@ -209,14 +231,20 @@ static struct resolved work_out(struct resolver *resolver, struct resolver_modul
                                 uint64_t vaddr)
 {
 	struct resolved answer = {.start = vaddr, .first = resolver->lines.n};
-	const char *name = resolver_lookup(resolver, module, vaddr, NULL);
 	struct line_frame frames[LINES_MAX_FRAMES] = {0};
+	struct symbol_answer symbol;
+	bool found = ask(resolver, module, vaddr, &symbol);
 	size_t n = module->lines ? lines_find(module->lines, vaddr, frames) : 0;
 
-	if (n == 0)
+	if (n == 0) {
 		n = 1;
-	if (name)
-		frames[n - 1].name = name;
+		if (symbol.file && !resolver->options.no_lines) {
+			frames[0].file = symbol.file;
+			frames[0].line = symbol.line;
+		}
+	}
+	if (found)
+		frames[n - 1].name = symbol.name;
 	for (size_t i = 0; i < n; i++) {
 		if (frames[i].name)
 			add_line(resolver, module, &frames[i]);

@@ -14,6 +14,8 @@
 struct symbol_answer {
 	const char *name;  /* as the file spells it; good until close */
 	uint64_t distance; /* from the symbol's start */
+	const char *file;  /* where the source knows lines; NULL: it does not */
+	uint32_t line;
 };
 
 struct symbol_source {
@@ -24,7 +26,11 @@ struct symbol_source {
 	void (*close)(void *state);
 };
 
-/* .symtab and .dynsym of the module itself. */
+/* The symbol tables of the module and of its debug file. */
 extern const struct symbol_source symbol_source_elf;
+/* The functions of Go's own table, which stripping leaves in a program. */
+extern const struct symbol_source symbol_source_go;
+/* The stubs of its procedure linkage table, as "name@plt". */
+extern const struct symbol_source symbol_source_plt;
 
 #endif

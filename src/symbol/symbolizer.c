@@ -76,6 +76,8 @@ static void end_thread(struct symbolizer *symbolizer)
 {
 	if (!symbolizer->started)
 		return;
+	/* It may wait for a server. */
+	module_give_up();
 	pthread_mutex_lock(&symbolizer->lock);
 	symbolizer->ends = true;
 	pthread_cond_signal(&symbolizer->work);
@@ -311,12 +313,14 @@ static void hand_over(struct symbolizer *symbolizer, struct profile *profile)
 
 void symbolizer_fill(struct symbolizer *symbolizer, struct profile *profile)
 {
+	module_hurry(true);
 	pthread_mutex_lock(&symbolizer->lock);
 	if (symbolizer->started)
 		hand_over(symbolizer, profile);
 	else
 		work_on_profile(symbolizer, profile);
 	pthread_mutex_unlock(&symbolizer->lock);
+	module_hurry(false);
 }
 
 struct symbol_stats symbolizer_stats(struct symbolizer *symbolizer)

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void try(const struct perf_map *map, uint64_t address)
 {
-	const struct perf_map_entry *entry = perf_map_find(map, address);
+	const struct code_entry *entry = perf_map_find(map, address);
 
 	if (entry &&
 	    (address < entry->start || address >= entry->end || strlen(entry->name) == 0))

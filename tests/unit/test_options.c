@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command line: what is understood, and the sentence for what is not. */
+#include "config.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -247,6 +249,14 @@ static void test_unwinding(void **state)
 		assert_int_equal(o.unwinder, rows[i].method);
 		done(&o, &line);
 	}
+#ifdef HAVE_DEBUGINFOD
+	o = good(&line, WITH("-p1", "--debuginfod", "http://127.0.0.1:8002"));
+	assert_string_equal(o.debuginfod, "http://127.0.0.1:8002");
+	done(&o, &line);
+	o = good(&line, WITH("-p1", "--debuginfod="));
+	assert_string_equal(o.debuginfod, "");
+	done(&o, &line);
+#endif
 	o = good(&line, WITH("-p1", "--max-depth=1"));
 	assert_int_equal(o.max_depth, 1);
 	done(&o, &line);
@@ -349,6 +359,7 @@ static const struct {
         {{"-p", "1", "--accounting", "x"}, "give auto, schedstat or stat"},
         {{"-p", "1", "--unwinder", "dwarf"}, "give auto, rules, fp or libunwind"},
         {{"-p", "1", "--unwinder", ""}, "--unwinder ''"},
+        {{"-p", "1", "--debuginfod", "localhost"}, "--debuginfod 'localhost'"},
         {{"-p", "1", "--max-depth", "0"}, "--max-depth '0'"},
         {{"-p", "1", "--max-depth", "32769"}, "from 1 to 32768"},
         {{"-p", "1", "--max-depth", "-1"}, "--max-depth '-1'"},

@@ -30,7 +30,7 @@ static struct perf_map *parse(const char *text, size_t len)
 
 static void expect(const struct perf_map *map, uint64_t address, const char *name)
 {
-	const struct perf_map_entry *entry = perf_map_find(map, address);
+	const struct code_entry *entry = perf_map_find(map, address);
 
 	if (!name) {
 		assert_null(entry);
