@@ -56,6 +56,9 @@ struct arch_prstatus {
 int arch_regs_from_prstatus(const struct arch_prstatus *raw, struct regs *regs)
         __attribute__((warn_unused_result));
 
+/* The system call that the thread is in or on its way out of; -1: none. */
+long arch_syscall_nr(const struct arch_prstatus *raw);
+
 /*
  * Whether the thread was stopped on its way out of a system call that failed
  * with EINTR and that does not restart by itself. `*nr` gets the call's number

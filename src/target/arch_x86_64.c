@@ -38,6 +38,15 @@ int arch_regs_from_prstatus(const struct arch_prstatus *raw, struct regs *regs)
 	return 0;
 }
 
+long arch_syscall_nr(const struct arch_prstatus *raw)
+{
+	struct user_regs_struct user = unpack(raw);
+
+	if (raw->len != sizeof user || (long long)user.orig_rax < 0)
+		return -1;
+	return (long)user.orig_rax;
+}
+
 bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr)
 {
 	struct user_regs_struct user = unpack(raw);
