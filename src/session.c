@@ -253,7 +253,6 @@ static int start_capture(struct session *session, struct error *err)
 	if (symbolizer_start(session->symbolizer, err) < 0 ||
 	    collector_start(session->collector, session->sampler, err) < 0)
 		return -1;
-	session->profile->time_ns = (int64_t)clock_realtime_ns();
 	return sampler_start(session->sampler, err);
 }
 
@@ -337,6 +336,9 @@ static struct receipt make_receipt(const struct session *session,
 	        .format = options->format->name,
 	        .frequency_hz = options->frequency_hz,
 	        .interrupted = session->interrupted,
+	        .sleeping = options->modes != MODE_CPU,
+	        .not_running = (options->modes & (MODE_CPU | MODE_WALL)) == 0,
+	        .once = options->modes == MODE_THREADS,
 	        .cpu_from_stat = session->cpu_from_stat,
 	        .stats = sampler_stats(session->sampler),
 	        .targets = targets,
@@ -403,6 +405,8 @@ static int finish(struct session *session, struct error *err)
 		        .wait_status = session->launch.wait_status,
 		};
 	}
+	session->profile->time_ns = (int64_t)(clock_realtime_ns() - clock_monotonic_ns() +
+	                                      stats->start_ns);
 	session->profile->duration_ns = (int64_t)(stats->end_ns - stats->start_ns);
 	collector_finish(session->collector);
 	symbolizer_fill(session->symbolizer, session->profile);

@@ -77,6 +77,7 @@ void sampler_hand_over(struct sampler *sampler, struct thread *thread,
 	snap->thread_serial = thread->serial;
 	memcpy(snap->comm, thread->comm, sizeof snap->comm);
 	snap->time_ns = now_ns;
+	if (!snap->replaces)
+		atomic_fetch_add(&sampler->stats.samples, 1);
 	queue_commit(sampler->queue);
-	atomic_fetch_add(&sampler->stats.samples, 1);
 }

@@ -15,6 +15,16 @@
 
 #define PAUSE_MS 2
 
+/* A thread is told of once; later only what was missing of the same sleep. */
+static bool has_more(struct sampler *sampler, struct thread *thread)
+{
+	if (!sampler_has_wish(sampler, thread))
+		return false;
+	if (!sleep_goes_on(&thread->sleep, &thread->seen, &thread->call))
+		thread->sleep.holds = false;
+	return thread->sleep.holds;
+}
+
 /* One look at each thread that has not been handed over as well as it can be. */
 static void look_round(struct sampler *sampler, uint64_t now_ns)
 {
@@ -32,10 +42,11 @@ static void look_round(struct sampler *sampler, uint64_t now_ns)
 			case ACTIVITY_RUNNING:
 				if (!thread->is_done)
 					sampler_request(sampler, thread);
+				thread->sleep.holds = false;
 				break;
 			case ACTIVITY_BLOCKED:
 			case ACTIVITY_ASLEEP:
-				if (!thread->is_done || thread->sleep.holds)
+				if (!thread->is_done || has_more(sampler, thread))
 					sampler_asleep(sampler, st, thread, now_ns);
 				break;
 			case ACTIVITY_DENIED:

@@ -307,7 +307,9 @@ void sampler_asleep(struct sampler *sampler, struct sampler_target *st,
 	case SAMPLER_WISH_NOTHING:
 		break;
 	}
-	atomic_fetch_add(&sampler->stats.credited, sampler->tick - sleep->look_tick);
+	if (!sampler->options.once)
+		atomic_fetch_add(&sampler->stats.credited,
+		                 sampler->tick - sleep->look_tick);
 	sleep_credit(sleep, &thread->seen, now_ns, sampler->tick);
 	sleep_back_off(sleep, now_ns, sampler->period_ns, sampler->tick,
 	               LOOK_AGE_NS / sampler->period_ns, sampler->random >> 20);

@@ -214,20 +214,21 @@ static void add_unsampled(struct sampler *sampler, const struct thread *thread,
 void sampler_close_sleep(struct sampler *sampler, struct thread *thread, uint64_t now_ns)
 {
 	struct sleep *sleep = &thread->sleep;
-	uint64_t total, wait;
+	uint64_t total, rest, wait;
 
 	sampler_settle_sleep(sampler, thread, now_ns);
 	total = sleep_total_ns(sleep, &thread->seen, now_ns);
+	rest = total > sleep->claimed_ns ? total - sleep->claimed_ns : 0;
 	wait = thread->seen.wait_ns > thread->waited_ns
 	               ? thread->seen.wait_ns - thread->waited_ns
 	               : 0;
+	/* A wait is entered into the account when it is over. */
+	if (!thread->blocked) {
+		wait += rest;
+		rest = 0;
+	}
 	add_unsampled(sampler, thread,
-	              (struct sampler_unsampled){
-	                      .wait_ns = wait,
-	                      .sleep_ns = total > sleep->claimed_ns
-	                                          ? total - sleep->claimed_ns
-	                                          : 0,
-	              });
+	              (struct sampler_unsampled){.wait_ns = wait, .sleep_ns = rest});
 }
 
 /* Where every thread sleeps at the end. */
@@ -243,6 +244,7 @@ static void close_sleeps(struct sampler *sampler, uint64_t now_ns)
 				continue;
 			(void)activity_look(st->target, thread,
 			                    sampler->options.cpu_source);
+			thread_read_comm(st->target, thread);
 			sampler_close_sleep(sampler, thread, now_ns);
 		}
 	}
@@ -290,11 +292,13 @@ static void close_account(struct sampler *sampler, size_t index)
 
 /*
  * Opening what the unwinder needs has taken time since the threads were first
- * listed; what they did meanwhile is not part of the run. A command of ours is
- * accounted for from its first moment.
+ * listed, and so may our own start; what they did meanwhile is not part of the run.
+ * A command of ours is accounted for from its first moment.
  */
 static void begin_accounts(struct sampler *sampler)
 {
+	if (sampler->options.command == 0)
+		sampler->stats.start_ns = clock_monotonic_ns();
 	for (size_t i = 0; i < sampler->ntargets; i++) {
 		struct sampler_target *st = &sampler->targets[i];
 

@@ -134,6 +134,9 @@ static void hand_over_running(struct sampler *sampler, struct thread *thread,
 	snap->count = 1;
 	snap->cpu_ns = claim(&thread->claimed_ns, account.run_ns, elapsed);
 	snap->wait_ns = claim(&thread->waited_ns, account.wait_ns, elapsed);
+	/* Where one sample is all, most of its time says what it did. */
+	if (sampler->options.once && snap->wait_ns > snap->cpu_ns)
+		snap->state = SNAPSHOT_RUNNABLE;
 	thread->claimed_at_ns = now_ns;
 	st->result.sampled_ns += snap->cpu_ns;
 	thread->is_done = true;
