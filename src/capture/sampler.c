@@ -244,7 +244,6 @@ static void close_sleeps(struct sampler *sampler, uint64_t now_ns)
 				continue;
 			(void)activity_look(st->target, thread,
 			                    sampler->options.cpu_source);
-			thread_read_comm(st->target, thread);
 			sampler_close_sleep(sampler, thread, now_ns);
 		}
 	}
@@ -297,8 +296,10 @@ static void close_account(struct sampler *sampler, size_t index)
  */
 static void begin_accounts(struct sampler *sampler)
 {
+	uint64_t now_ns = clock_monotonic_ns();
+
 	if (sampler->options.command == 0)
-		sampler->stats.start_ns = clock_monotonic_ns();
+		sampler->stats.start_ns = now_ns;
 	for (size_t i = 0; i < sampler->ntargets; i++) {
 		struct sampler_target *st = &sampler->targets[i];
 
@@ -308,8 +309,8 @@ static void begin_accounts(struct sampler *sampler)
 		st->cpu_ns = st->cpu_start_ns;
 		st->baseline_ns = 0;
 		for (size_t t = 0; t < st->threads.list.n; t++)
-			sampler_open_account(sampler, st, st->threads.list.v[t],
-			                     clock_monotonic_ns(), true);
+			sampler_open_account(sampler, st, st->threads.list.v[t], now_ns,
+			                     true);
 	}
 }
 
@@ -330,12 +331,12 @@ static void capture_main(void *arg)
 			run(sampler);
 		take_last_stops(sampler);
 	}
+	sampler->stats.end_ns = clock_monotonic_ns();
 	(void)all_gone(sampler);
-	if (sampler->options.sleeping && !sampler->options.once)
-		close_sleeps(sampler, clock_monotonic_ns());
 	for (size_t i = 0; i < sampler->ntargets; i++)
 		close_account(sampler, i);
-	sampler->stats.end_ns = clock_monotonic_ns();
+	if (sampler->options.sleeping && !sampler->options.once)
+		close_sleeps(sampler, sampler->stats.end_ns);
 }
 
 /* In a thread of the profiler, also when the process apart came to a bad end. */
