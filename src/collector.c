@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "module/space.h"
+#include "waits.h"
 
 /* The window that a thread's snapshots copy is at least this, and four times
  * what it was when a stack did not fit. */
@@ -32,6 +33,9 @@
 
 /* Extending a thread's snapshots is given up after so many that stayed cut. */
 #define EXTEND_PATIENCE 8
+
+/* The kernel's frames of one thread: /proc/PID/task/TID/stack has no more. */
+#define KERNEL_DEPTH_MAX 64
 
 /* The maps are read again this often, and, when an address is in none of them,
  * at most this often. */
@@ -49,6 +53,16 @@ struct process {
 	bool is_go; /* its main binary is: stacks come in pairs */
 };
 
+#define NO_TALLY SIZE_MAX
+
+/* What one observation adds, and what later ones may take away again. */
+struct weights {
+	int64_t count;
+	int64_t cpu_ns;
+	int64_t wall_ns;
+	int64_t sleeps;
+};
+
 /* One thread that has been sampled. */
 struct sampled_thread {
 	size_t target;
@@ -57,14 +71,24 @@ struct sampled_thread {
 	size_t stack_need;          /* bytes, falling slowly */
 	unsigned extend_failures;
 	bool elsewhere; /* its stack leaves the window for another place */
+	uint32_t root;  /* location of its outermost function of interest, or 0 */
+	/* Its last sleep: where that is counted, and with what so far. */
+	size_t sleep_tally; /* index, or NO_TALLY */
+	struct weights sleep;
+	enum unwind_end sleep_end;
 };
 
 /* What the samples of one thread and stack add up to. */
 struct tally {
 	uint32_t stack;
+	uint32_t who; /* of whos */
+	struct weights sum;
+};
+
+/* A thread in one of its states. */
+struct who {
 	uint32_t thread; /* index */
-	int64_t count;
-	int64_t cpu_ns;
+	uint32_t wait;   /* a number of waits.h */
 };
 
 struct collector {
@@ -82,13 +106,19 @@ struct collector {
 	_Atomic bool live_waits;        /* a stopped thread waits for the tables */
 	ARRAY(struct sampled_thread) threads;
 	struct hashmap thread_index; /* target and serial -> index */
+	ARRAY(struct who) whos;
+	struct hashmap who_index; /* thread and wait -> index */
 	ARRAY(struct tally) tallies;
-	struct hashmap tally_index; /* stack and thread -> index */
+	struct hashmap tally_index; /* stack and who -> index */
+	struct waits *waits;
+	unsigned modes; /* enum profile_mode */
+	enum profile_mode last_mode;
+	bool no_traceback;
 	uint64_t stack_ends[UNWIND_NENDS];
 	size_t max_depth;
 	struct frame *frames;      /* max_depth of them */
 	struct frame *live_frames; /* of collector_extend */
-	uint32_t *locations;       /* one more: [truncated] */
+	uint32_t *locations;       /* more: [truncated], and the kernel's */
 	pthread_t thread;
 	bool started;
 };
@@ -111,10 +141,14 @@ struct collector *collector_new(struct target **targets, size_t ntargets,
 	collector->unwinder = unwinder_new(options->unwinder);
 	collector->live_unwinder = unwinder_new(options->unwinder);
 	collector->max_depth = options->max_depth;
+	collector->waits = waits_new();
+	collector->modes = options->modes;
+	collector->last_mode = options->last_mode;
+	collector->no_traceback = options->no_traceback;
 	collector->frames = xcalloc(options->max_depth, sizeof *collector->frames);
 	collector->live_frames = xcalloc(options->max_depth,
 	                                 sizeof *collector->live_frames);
-	collector->locations = xcalloc(options->max_depth + 1,
+	collector->locations = xcalloc(options->max_depth + 1 + KERNEL_DEPTH_MAX,
 	                               sizeof *collector->locations);
 	pthread_mutex_init(&collector->tables, NULL);
 	return collector;
@@ -255,17 +289,54 @@ static uint32_t location_id(struct collector *collector, const struct process *p
 }
 
 static uint32_t intern_stack(struct collector *collector, const struct process *process,
+                             const struct snapshot *snap,
                              const struct unwind_result *result)
 {
-	size_t n = 0;
+	size_t n = waits_kernel_frames(collector->profile, snap, collector->locations,
+	                               KERNEL_DEPTH_MAX);
 
-	for (; n < result->nframes; n++)
-		collector->locations[n] = location_id(collector, process,
-		                                      &collector->frames[n]);
+	for (size_t i = 0; i < result->nframes; i++)
+		collector->locations[n++] = location_id(collector, process,
+		                                        &collector->frames[i]);
 	if (result->end != UNWIND_END_MARKER)
 		collector->locations[n++] = profile_pseudo(collector->profile,
 		                                           "[truncated]");
 	return profile_stack(collector->profile, collector->locations, n);
+}
+
+/*
+ * Where a thread's own work begins: libc's start of threads, or of main, is left
+ * out, as far as it has a mapping of its own.
+ */
+static const struct frame *root_frame(const struct collector *collector, size_t nframes)
+{
+	const struct frame *frames = collector->frames;
+	size_t outermost = nframes - 1, i = outermost;
+
+	/* "_start" is the program's, and what it calls is not. */
+	if (i > 0 && frames[i - 1].where != frames[i].where)
+		i--;
+	const struct space_map *libc = frames[i].where;
+	while (i > 0 && frames[i].where == libc)
+		i--;
+	return frames[i].where == libc ? &frames[outermost] : &frames[i];
+}
+
+/* With --no-traceback: the leaf, and the root as it was found once. */
+static uint32_t leaf_and_root(struct collector *collector, const struct process *process,
+                              struct sampled_thread *thread,
+                              const struct unwind_result *result)
+{
+	uint32_t locations[2];
+	size_t n = 0;
+
+	if (thread->root == 0 && result->end == UNWIND_END_MARKER)
+		thread->root = location_id(collector, process,
+		                           root_frame(collector, result->nframes));
+	locations[n++] = location_id(collector, process, &collector->frames[0]);
+	if (thread->root && thread->root != locations[0])
+		locations[n++] = thread->root;
+	return profile_stack(collector->profile, locations, n);
 }
 
 static uint64_t thread_key(size_t target, uint64_t serial)
@@ -282,6 +353,7 @@ static uint32_t thread_index(struct collector *collector, const struct snapshot 
 		        .target = snap->target,
 		        .tid = snap->tid,
 		        .elsewhere = collector->processes[snap->target].is_go,
+		        .sleep_tally = NO_TALLY,
 		};
 
 		index = collector->threads.n;
@@ -292,20 +364,116 @@ static uint32_t thread_index(struct collector *collector, const struct snapshot 
 	return (uint32_t)index;
 }
 
-static void add_tally(struct collector *collector, uint32_t stack, uint32_t thread,
-                      uint64_t cpu_ns)
+static void add_weights(struct weights *to, const struct weights *w, int sign)
 {
-	uint64_t key = (uint64_t)stack << 32 | thread, index;
+	to->count += sign * w->count;
+	to->cpu_ns += sign * w->cpu_ns;
+	to->wall_ns += sign * w->wall_ns;
+	to->sleeps += sign * w->sleeps;
+}
+
+static uint32_t who_index(struct collector *collector, uint32_t thread, uint32_t wait)
+{
+	uint64_t key = (uint64_t)thread << 32 | wait, index;
+
+	if (!hashmap_get(&collector->who_index, key, &index)) {
+		struct who who = {thread, wait};
+
+		index = collector->whos.n;
+		array_push(&collector->whos, who);
+		hashmap_put(&collector->who_index, key, index);
+	}
+	return (uint32_t)index;
+}
+
+static size_t add_tally(struct collector *collector, uint32_t stack, uint32_t who,
+                        struct weights weights)
+{
+	uint64_t key = (uint64_t)stack << 32 | who, index;
 
 	if (!hashmap_get(&collector->tally_index, key, &index)) {
-		struct tally tally = {.stack = stack, .thread = thread};
+		struct tally tally = {.stack = stack, .who = who};
 
 		index = collector->tallies.n;
 		array_push(&collector->tallies, tally);
 		hashmap_put(&collector->tally_index, key, index);
 	}
-	collector->tallies.v[index].count++;
-	collector->tallies.v[index].cpu_ns += (int64_t)cpu_ns;
+	add_weights(&collector->tallies.v[index].sum, &weights, 1);
+	return index;
+}
+
+/* More of a thread's last sleep. */
+static void add_credit(struct collector *collector, struct sampled_thread *thread,
+                       const struct snapshot_credit *credit)
+{
+	struct weights more = {.count = (int64_t)credit->count,
+	                       .wall_ns = (int64_t)credit->wall_ns};
+
+	if (thread->sleep_tally == NO_TALLY)
+		return;
+	add_weights(&thread->sleep, &more, 1);
+	add_weights(&collector->tallies.v[thread->sleep_tally].sum, &more, 1);
+}
+
+static void add_credits(struct collector *collector, const struct snapshot *snap)
+{
+	const struct snapshot_credit *credits = (const void *)snap->bytes;
+
+	for (size_t i = 0; i < snap->count; i++) {
+		uint64_t index;
+
+		if (hashmap_get(&collector->thread_index,
+		                thread_key(credits[i].target, credits[i].thread_serial),
+		                &index))
+			add_credit(collector, &collector->threads.v[index], &credits[i]);
+	}
+}
+
+/* A sleep: later credits go to it, and a better look may take its place. */
+static void add_sleep(struct collector *collector, const struct snapshot *snap,
+                      uint32_t index, uint32_t stack, enum unwind_end end)
+{
+	struct sampled_thread *thread = &collector->threads.v[index];
+	struct weights weights = {.count = (int64_t)snap->count,
+	                          .wall_ns = (int64_t)snap->wall_ns,
+	                          .sleeps = (int64_t)snap->sleeps};
+	uint32_t wait = waits_of(collector->waits, snap);
+
+	add_credit(collector, thread, &snap->before);
+	if (snap->replaces && thread->sleep_tally != NO_TALLY) {
+		add_weights(&collector->tallies.v[thread->sleep_tally].sum, &thread->sleep,
+		            -1);
+		add_weights(&weights, &thread->sleep, 1);
+		if (snap->kind == SNAPSHOT_STOPPED)
+			wait = collector->whos
+			               .v[collector->tallies.v[thread->sleep_tally].who]
+			               .wait;
+		collector->stack_ends[thread->sleep_end]--;
+	}
+	thread->sleep = weights;
+	thread->sleep_end = end;
+	thread->sleep_tally = add_tally(collector, stack, who_index(collector, index, wait),
+	                                weights);
+}
+
+/* One that ran: what it used was its running time, and what it waited for a
+ * processor it waited here. */
+static void add_running(struct collector *collector, const struct snapshot *snap,
+                        uint32_t index, uint32_t stack)
+{
+	struct weights ran = {.count = (int64_t)snap->count,
+	                      .cpu_ns = (int64_t)snap->cpu_ns,
+	                      .wall_ns = (int64_t)snap->cpu_ns};
+	struct weights waited = {.wall_ns = (int64_t)snap->wait_ns};
+	uint32_t wait = 0;
+
+	if (collector->modes != MODE_CPU)
+		wait = waits_of(collector->waits, snap);
+	(void)add_tally(collector, stack, who_index(collector, index, wait), ran);
+	if (waited.wall_ns == 0 || !(collector->modes & MODE_WALL))
+		return;
+	wait = waits_of_state(collector->waits, SNAPSHOT_RUNNABLE);
+	(void)add_tally(collector, stack, who_index(collector, index, wait), waited);
 }
 
 /* Tells the sampler how much of this thread to copy from now on. */
@@ -341,11 +509,57 @@ static void give_hint(struct collector *collector, struct sampled_thread *thread
 	sampler_hint(collector->sampler, thread->tid, want, thread->elsewhere);
 }
 
+/* What another look at this sleep could show. */
+static enum sampler_wish wish_for(const struct collector *collector,
+                                  const struct sampled_thread *thread,
+                                  const struct snapshot *snap, enum unwind_end end)
+{
+	size_t window = snap->nsegments > 0 ? snap->segment[0].len : 0;
+
+	if (snap->kind != SNAPSHOT_PEEKED || collector->no_traceback)
+		return SAMPLER_WISH_NOTHING;
+	switch (end) {
+	case UNWIND_END_REGISTER:
+		return SAMPLER_WISH_REGISTERS;
+	case UNWIND_END_WINDOW:
+		if (window < WINDOW_MAX || !snap->extended)
+			return SAMPLER_WISH_MEMORY;
+		break;
+	case UNWIND_END_MEMORY:
+		if (thread->elsewhere && !snap->extended)
+			return SAMPLER_WISH_MEMORY;
+		break;
+	default:
+		break;
+	}
+	return SAMPLER_WISH_NOTHING;
+}
+
+static bool is_asleep(const struct snapshot *snap)
+{
+	return snap->state != SNAPSHOT_RUNNING && snap->state != SNAPSHOT_RUNNABLE;
+}
+
+/* A thread of which nothing is known but that it is there. */
+static void collect_without_stack(struct collector *collector, const struct snapshot *snap)
+{
+	uint32_t index = thread_index(collector, snap);
+	uint32_t location = profile_pseudo(collector->profile, "[no stack]");
+	uint32_t stack = profile_stack(collector->profile, &location, 1);
+
+	if (is_asleep(snap))
+		add_sleep(collector, snap, index, stack, UNWIND_END_NO_INFO);
+	else
+		add_running(collector, snap, index, stack);
+	collector->stack_ends[UNWIND_END_NO_INFO]++;
+}
+
 static void collect(struct collector *collector, const struct snapshot *snap)
 {
 	struct process *process = &collector->processes[snap->target];
+	struct sampled_thread *thread;
 	struct unwind_result result;
-	uint32_t thread;
+	uint32_t index, stack;
 
 	/* A mutex knows no order: without this we would mostly get it again. */
 	while (collector->live_waits)
@@ -353,11 +567,38 @@ static void collect(struct collector *collector, const struct snapshot *snap)
 	pthread_mutex_lock(&collector->tables);
 	result = unwind(collector, process, snap);
 	pthread_mutex_unlock(&collector->tables);
-	thread = thread_index(collector, snap);
-	add_tally(collector, intern_stack(collector, process, &result), thread,
-	          snap->cpu_ns);
+	index = thread_index(collector, snap);
+	thread = &collector->threads.v[index];
+	if (collector->no_traceback)
+		stack = leaf_and_root(collector, process, thread, &result);
+	else
+		stack = intern_stack(collector, process, snap, &result);
+	if (is_asleep(snap))
+		add_sleep(collector, snap, index, stack, result.end);
+	else
+		add_running(collector, snap, index, stack);
 	collector->stack_ends[result.end]++;
-	give_hint(collector, &collector->threads.v[thread], snap, &result);
+	give_hint(collector, thread, snap, &result);
+	sampler_wish(collector->sampler, thread->tid,
+	             wish_for(collector, thread, snap, result.end));
+	if (thread->root)
+		sampler_rooted(collector->sampler, thread->tid);
+}
+
+static void collect_any(struct collector *collector, const struct snapshot *snap)
+{
+	switch (snap->kind) {
+	case SNAPSHOT_STOPPED:
+	case SNAPSHOT_PEEKED:
+		collect(collector, snap);
+		break;
+	case SNAPSHOT_NO_STACK:
+		collect_without_stack(collector, snap);
+		break;
+	case SNAPSHOT_CREDITS:
+		add_credits(collector, snap);
+		break;
+	}
 }
 
 static void *collector_main(void *arg)
@@ -369,7 +610,7 @@ static void *collector_main(void *arg)
 	 * that stands still might wait for the tables while we wait for a CPU. */
 	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
 	while ((snap = queue_wait(collector->queue))) {
-		collect(collector, snap);
+		collect_any(collector, snap);
 		queue_done(collector->queue);
 	}
 	return NULL;
@@ -469,11 +710,11 @@ void collector_extend(void *ctx, struct snapshot *snap)
 }
 
 static uint32_t label_set(struct collector *collector, size_t target, pid_t tid,
-                          const char *comm)
+                          const char *comm, uint32_t wait)
 {
 	struct profile *profile = collector->profile;
-	struct profile_label labels[3];
-	size_t n = 0;
+	struct profile_label labels[3 + WAITS_MAX_LABELS];
+	size_t n = waits_labels(collector->waits, wait, profile, labels);
 
 	if (tid) {
 		labels[n++] = (struct profile_label){
@@ -490,23 +731,103 @@ static uint32_t label_set(struct collector *collector, size_t target, pid_t tid,
 	return profile_labels(profile, labels, n);
 }
 
+/* The values in the order of the profile's types: see collector_add_types. */
+static void add_sample(struct collector *collector, uint32_t stack, uint32_t labels,
+                       const struct weights *sum)
+{
+	int64_t values[PROFILE_MAX_TYPES] = {sum->count};
+
+	switch (collector->last_mode) {
+	case MODE_CPU:
+		values[1] = collector->modes & MODE_WALL ? sum->wall_ns : sum->cpu_ns;
+		values[2] = sum->cpu_ns;
+		break;
+	case MODE_WALL:
+		values[1] = sum->cpu_ns;
+		values[2] = sum->wall_ns;
+		break;
+	case MODE_BLOCK:
+		values[0] = sum->sleeps;
+		values[1] = sum->wall_ns;
+		break;
+	case MODE_THREADS:
+		values[0] = 1;
+		break;
+	}
+	for (size_t i = 0; i < collector->profile->ntypes; i++) {
+		if (values[i] != 0) {
+			profile_add(collector->profile, stack, labels, values);
+			return;
+		}
+	}
+}
+
+void collector_add_types(struct profile *profile, const struct options *options)
+{
+	int64_t period = (int64_t)((double)NS_PER_SEC / options->frequency_hz);
+	const char *last = options->last_mode == MODE_CPU ? "cpu" : "wall";
+
+	switch (options->last_mode) {
+	case MODE_CPU:
+	case MODE_WALL:
+		profile_add_type(profile, "samples", "count");
+		if (options->modes & MODE_WALL)
+			profile_add_type(profile,
+			                 options->last_mode == MODE_CPU ? "wall" : "cpu",
+			                 "nanoseconds");
+		profile_add_type(profile, last, "nanoseconds");
+		profile_set_period(profile, last, "nanoseconds", period);
+		break;
+	case MODE_BLOCK:
+		profile_add_type(profile, "contentions", "count");
+		profile_add_type(profile, "delay", "nanoseconds");
+		profile_set_period(profile, "contentions", "count", 1);
+		break;
+	case MODE_THREADS:
+		profile_add_type(profile, "threads", "count");
+		profile_set_period(profile, "threads", "count", 1);
+		break;
+	}
+}
+
 static void finish_tallies(struct collector *collector)
 {
 	for (size_t i = 0; i < collector->tallies.n; i++) {
 		const struct tally *tally = &collector->tallies.v[i];
-		const struct sampled_thread *thread = &collector->threads.v[tally->thread];
-		int64_t values[] = {tally->count, tally->cpu_ns};
+		const struct who *who = &collector->whos.v[tally->who];
+		const struct sampled_thread *thread = &collector->threads.v[who->thread];
 
-		profile_add(collector->profile, tally->stack,
-		            label_set(collector, thread->target, thread->tid, thread->comm),
-		            values);
+		/* One whose place a better one has taken. */
+		if (tally->sum.count == 0 && tally->sum.wall_ns == 0 &&
+		    tally->sum.cpu_ns == 0)
+			continue;
+		add_sample(collector, tally->stack,
+		           label_set(collector, thread->target, thread->tid, thread->comm,
+		                     who->wait),
+		           &tally->sum);
 	}
+}
+
+/* Time that no sample claims, by what the thread was doing. */
+static void add_unsampled(struct collector *collector, uint32_t stack,
+                          const struct sampler_unsampled *rest, enum snapshot_state state,
+                          struct weights weights)
+{
+	uint32_t wait = 0;
+
+	if (collector->modes != MODE_CPU)
+		wait = waits_of_state(collector->waits, state);
+	add_sample(collector, stack,
+	           label_set(collector, rest->target, rest->tid, rest->comm, wait),
+	           &weights);
 }
 
 static void finish_unsampled(struct collector *collector)
 {
 	size_t n;
 	const struct sampler_unsampled *rest = sampler_unsampled(collector->sampler, &n);
+	bool running = collector->modes & (MODE_CPU | MODE_WALL);
+	bool sleeping = collector->modes & (MODE_WALL | MODE_BLOCK);
 	uint32_t location, stack;
 
 	if (n == 0)
@@ -514,11 +835,18 @@ static void finish_unsampled(struct collector *collector)
 	location = profile_pseudo(collector->profile, "[not sampled]");
 	stack = profile_stack(collector->profile, &location, 1);
 	for (size_t i = 0; i < n; i++) {
-		int64_t values[] = {0, (int64_t)rest[i].cpu_ns};
+		const struct sampler_unsampled *r = &rest[i];
 
-		profile_add(collector->profile, stack,
-		            label_set(collector, rest[i].target, rest[i].tid, rest[i].comm),
-		            values);
+		if (running)
+			add_unsampled(collector, stack, r, SNAPSHOT_RUNNING,
+			              (struct weights){.cpu_ns = (int64_t)r->cpu_ns,
+			                               .wall_ns = (int64_t)r->cpu_ns});
+		if (collector->modes & MODE_WALL)
+			add_unsampled(collector, stack, r, SNAPSHOT_RUNNABLE,
+			              (struct weights){.wall_ns = (int64_t)r->wait_ns});
+		if (sleeping)
+			add_unsampled(collector, stack, r, SNAPSHOT_UNKNOWN,
+			              (struct weights){.wall_ns = (int64_t)r->sleep_ns});
 	}
 }
 
@@ -547,9 +875,10 @@ static void tell_threads(const struct collector *collector)
 
 	for (size_t i = 0; i < collector->tallies.n; i++) {
 		const struct tally *tally = &collector->tallies.v[i];
+		uint32_t thread = collector->whos.v[tally->who].thread;
 
-		sums[tally->thread].count += tally->count;
-		sums[tally->thread].cpu_ns += tally->cpu_ns;
+		sums[thread].count += tally->sum.count;
+		sums[thread].cpu_ns += tally->sum.cpu_ns;
 	}
 	for (size_t i = 0; i < collector->threads.n; i++) {
 		const struct sampled_thread *thread = &collector->threads.v[i];
@@ -609,7 +938,10 @@ void collector_free(struct collector *collector)
 	free(collector->locations);
 	module_cache_free(collector->modules);
 	array_fini(&collector->threads);
+	array_fini(&collector->whos);
 	array_fini(&collector->tallies);
+	waits_free(collector->waits);
+	hashmap_fini(&collector->who_index);
 	hashmap_fini(&collector->thread_index);
 	hashmap_fini(&collector->tally_index);
 	pthread_mutex_destroy(&collector->tables);

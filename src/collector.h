@@ -21,6 +21,9 @@
 
 struct collector;
 
+/* Gives a new profile the sample types that the options ask for. */
+void collector_add_types(struct profile *profile, const struct options *options);
+
 /* Keeps everything it is given; owns none of it. */
 struct collector *collector_new(struct target **targets, size_t ntargets,
                                 struct queue *queue, struct profile *profile,

@@ -172,22 +172,58 @@ static int set_format(struct parse *parse, const char *value)
 	return wrong(parse->err, "--format '%.60s' is not known: give %s", value, formats);
 }
 
+static const struct {
+	const char *name;
+	enum profile_mode mode;
+} modes[] = {
+        {"cpu", MODE_CPU},
+        {"wall", MODE_WALL},
+        {"block", MODE_BLOCK},
+        {"threads", MODE_THREADS},
+};
+
+/* One name of "cpu,wall", `len` bytes of it; 0 when there is no such mode. */
+static unsigned find_mode(const char *name, size_t len)
+{
+	for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+		if (strlen(modes[i].name) == len && memcmp(modes[i].name, name, len) == 0)
+			return modes[i].mode;
+	}
+	return 0;
+}
+
 static int set_mode(struct parse *parse, const char *value)
 {
-	static const char *const later[] = {"wall", "block", "heap", "threads"};
+	struct options *options = parse->options;
+	const char *name = value;
 
-	if (strcmp(value, "cpu") == 0) {
-		parse->options->mode = MODE_CPU;
-		return 0;
-	}
-	for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
-		if (strcmp(value, later[i]) == 0)
+	options->modes = 0;
+	for (;;) {
+		size_t len = strcspn(name, ",");
+		unsigned mode = find_mode(name, len);
+
+		if (mode == 0)
+			break;
+		options->modes |= mode;
+		options->last_mode = (enum profile_mode)mode;
+		if (name[len] == '\0') {
+			bool alone = (options->modes & (options->modes - 1)) == 0;
+
+			if (alone || options->modes == (MODE_CPU | MODE_WALL))
+				return 0;
 			return wrong(parse->err,
-			             "--mode %s is not in this version, which profiles "
-			             "CPU time alone: use --mode cpu or leave it out",
+			             "--mode '%.60s' asks for what no one profile can "
+			             "hold: only cpu and wall go together",
 			             value);
+		}
+		name += len + 1;
 	}
-	return wrong(parse->err, "--mode '%.60s' is not known: use cpu or leave it out",
+	if (strcmp(value, "heap") == 0)
+		return wrong(parse->err, "--mode heap is not in this version: use cpu, "
+		                         "wall, block or threads");
+	return wrong(parse->err,
+	             "--mode '%.60s' is not known: give cpu, wall, cpu,wall, block or "
+	             "threads",
 	             value);
 }
 
@@ -288,7 +324,7 @@ static int set_debuginfod(struct parse *parse, const char *value)
 	if (!strstr(value, "://") && value[0] != '\0')
 		return wrong(parse->err,
 		             "--debuginfod '%.60s' is not a server's address: give one "
-		             "such as https://debuginfod.debian.net",
+		             "such as https://debuginfod.example.org",
 		             value);
 	parse->options->debuginfod = value;
 	return 0;
@@ -298,6 +334,27 @@ static int set_debuginfod(struct parse *parse, const char *value)
 	             "libdebuginfod",
 	             value);
 #endif
+}
+
+static int set_wait_detail(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->wait_detail = true;
+	return 0;
+}
+
+static int set_kernel_stacks(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->kernel_stacks = true;
+	return 0;
+}
+
+static int set_no_traceback(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->no_traceback = true;
+	return 0;
 }
 
 static int set_quiet(struct parse *parse, const char *value)
@@ -335,9 +392,8 @@ static const struct option_spec specs[] = {
          "for how long (30, or until COMMAND ends)"},
         {"output", 'o', "FILE", set_output, "where to (profile.pb.gz); - is stdout"},
         {"format", 'f', "FORMAT", set_format, NULL},
-        {"mode", 'm', "MODE", set_mode, "what to count: cpu"},
-        {"frequency", 'F', "HZ", set_frequency,
-         "samples a second of each running thread (99)"},
+        {"mode", 'm', "MODE", set_mode, "cpu, wall, cpu,wall, block or threads (cpu)"},
+        {"frequency", 'F', "HZ", set_frequency, "samples a second of each thread (99)"},
         {"accounting", 0, "SOURCE", set_accounting,
          "CPU time from schedstat, stat or auto"},
         {"unwinder", 0, "UNWINDER", set_unwinder, "stacks by auto, rules, fp or libunwind"},
@@ -346,6 +402,9 @@ static const struct option_spec specs[] = {
         {"no-inlines", 0, NULL, set_no_inlines, "no functions that were inlined"},
         {"no-demangle", 0, NULL, set_no_demangle, "names as the linker knows them"},
         {"debuginfod", 0, "URL", set_debuginfod, "a server of debug files"},
+        {"no-traceback", 0, NULL, set_no_traceback, "leaf and thread root alone: cheapest"},
+        {"wait-detail", 0, NULL, set_wait_detail, "label what sleeping threads wait for"},
+        {"kernel-stacks", 0, NULL, set_kernel_stacks, "kernel frames of sleeping threads"},
         {"quiet", 'q', NULL, set_quiet, "no progress and no summary"},
         {"verbose", 'v', NULL, set_verbose, "what happens to each thread and module"},
         {"help", 'h', NULL, set_help, "this page"},
@@ -500,6 +559,16 @@ static int finish(struct parse *parse)
 	if (options->command && parse->output && strcmp(parse->output, "-") == 0)
 		return wrong(parse->err, "--output - would mix the profile with what the "
 		                         "command prints: give a file name");
+	if (options->modes == MODE_CPU && (options->wait_detail || options->kernel_stacks))
+		return wrong(parse->err,
+		             "--%s tells of sleeping threads, which --mode cpu leaves out: "
+		             "add --mode wall, block or threads",
+		             options->wait_detail ? "wait-detail" : "kernel-stacks");
+	if (options->modes == MODE_THREADS && options->command)
+		return wrong(parse->err, "--mode threads shows a process that runs: name "
+		                         "one with --pid");
+	if (options->modes == MODE_THREADS && parse->duration_given)
+		options->duration_ignored = true;
 	if (!parse->duration_given)
 		options->duration_s = options->command ? 0 : DURATION_DEFAULT_S;
 	if (!options->format)
@@ -520,7 +589,8 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	*options = (struct options){
 	        .action = OPTIONS_RUN,
 	        .frequency_hz = FREQUENCY_DEFAULT_HZ,
-	        .mode = MODE_CPU,
+	        .modes = MODE_CPU,
+	        .last_mode = MODE_CPU,
 	        .accounting = ACCOUNTING_AUTO,
 	        .unwinder = UNWIND_AUTO,
 	        .max_depth = DEPTH_DEFAULT,
@@ -591,7 +661,8 @@ void options_print_version(void)
 #else
 	const char *debuginfod = "no";
 #endif
-	printf("x86_64 Linux; modes: cpu; unwinding: rules, libunwind, Go, frame "
+	printf("x86_64 Linux; modes: cpu, wall, block, threads; unwinding: rules, "
+	       "libunwind, Go, frame "
 	       "pointers;\n"
 	       "symbols: ELF (files and memory), DWARF, separate debug files, PLT, Go,\n"
 	       "perf maps, jitdump, .gnu_debugdata: %s, debuginfod: %s;\n",

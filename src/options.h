@@ -12,8 +12,12 @@
 #include "output/writer.h"
 #include "unwind/unwind.h"
 
+/* Bits: cpu and wall may be asked for together. */
 enum profile_mode {
-	MODE_CPU,
+	MODE_CPU = 1,
+	MODE_WALL = 2,
+	MODE_BLOCK = 4,
+	MODE_THREADS = 8,
 };
 
 enum accounting {
@@ -30,21 +34,25 @@ enum options_action {
 
 struct options {
 	enum options_action action;
-	ARRAY(pid_t) pids;   /* -p, without doubles */
-	ARRAY(pid_t) tids;   /* -t, without doubles; empty: all threads */
-	char **command;      /* after --, NULL-terminated, or NULL */
-	double duration_s;   /* 30 unless said; 0: until COMMAND ends */
-	double frequency_hz; /* 99 */
-	char *output;        /* "profile.pb.gz", or as the format says; "-" is stdout */
+	ARRAY(pid_t) pids;     /* -p, without doubles */
+	ARRAY(pid_t) tids;     /* -t, without doubles; empty: all threads */
+	char **command;        /* after --, NULL-terminated, or NULL */
+	double duration_s;     /* 30 unless said; 0: until COMMAND ends */
+	bool duration_ignored; /* one was given, and the mode has no use for it */
+	double frequency_hz;   /* 99 */
+	char *output;          /* "profile.pb.gz", or as the format says; "-" is stdout */
 	const struct writer *format;
-	enum profile_mode mode;
+	unsigned modes;              /* enum profile_mode, or-ed */
+	enum profile_mode last_mode; /* the one named last: what readers show first */
+	bool wait_detail;
+	bool kernel_stacks;
+	bool no_traceback;
 	enum accounting accounting;
 	enum unwind_method unwinder;
 	size_t max_depth;       /* frames of one stack: 512 */
 	bool no_lines;          /* no files and lines, and so no inlined functions */
 	bool no_inlines;        /* no inlined functions */
 	bool no_demangle;       /* names as the linker knows them */
-	size_t max_depth;       /* frames of one stack: 512 */
 	const char *debuginfod; /* servers in place of DEBUGINFOD_URLS's, or NULL */
 	bool quiet;
 	bool verbose;

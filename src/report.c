@@ -94,6 +94,12 @@ static const char *plural(uint64_t n)
 	return n == 1 ? "" : "s";
 }
 
+/* Those that stand for ticks in which a thread slept on are samples, too. */
+static uint64_t count_samples(const struct sampler_stats *stats)
+{
+	return stats->samples + stats->credited;
+}
+
 static uint64_t run_ns(const struct sampler_stats *stats)
 {
 	return stats->end_ns > stats->start_ns ? stats->end_ns - stats->start_ns : 0;
@@ -116,6 +122,10 @@ static void tell_rate(struct text *text, const struct receipt *receipt)
 	double hz = ns > 0 ? (double)ticks * 1e9 / (double)ns : 0;
 	char took[32];
 
+	if (receipt->once) {
+		add(text, "one instant, taken in %s", duration(took, ns));
+		return;
+	}
 	add(text,
 	    "%.*f Hz (%g asked for): %" PRIu64 " tick%s in %s, %" PRIu64 " missed, %" PRIu64
 	    " late",
@@ -216,6 +226,29 @@ static void tell_signals(struct text *text, const struct receipt *receipt)
 		    n, n == 1 ? "was" : "were");
 }
 
+static void tell_sleepers(struct text *text, const struct receipt *receipt)
+{
+	const struct sampler_stats *stats = receipt->stats;
+
+	if (!receipt->sleeping)
+		return;
+	add(text, "%" PRIu64 " stack%s of sleeping threads read without a stop",
+	    stats->peeks, plural(stats->peeks));
+	if (stats->peeks_failed > 0)
+		add(text, ", %" PRIu64 " look%s in vain because the thread ran meanwhile",
+		    stats->peeks_failed, plural(stats->peeks_failed));
+	if (stats->sleepers_stopped > 0)
+		add(text, ", %" PRIu64 " thread%s stopped asleep for want of a register",
+		    stats->sleepers_stopped, plural(stats->sleepers_stopped));
+}
+
+static void tell_kernel_stacks(struct text *text, const struct receipt *receipt)
+{
+	if (receipt->stats->kernel_denied > 0)
+		add(text, "could not be read: the kernel shows them to those alone who "
+		          "have CAP_SYS_ADMIN (root outside of a container)");
+}
+
 static void tell_restarts(struct text *text, const struct receipt *receipt)
 {
 	uint64_t n = receipt->stats->eintr_undone;
@@ -263,6 +296,8 @@ static const struct fact facts[] = {
         {"names", tell_names, false},
         {"threads", tell_threads, false},
         {"signals", tell_signals, true},
+        {"sleepers", tell_sleepers, true},
+        {"kernel stacks", tell_kernel_stacks, true},
         {"restarts", tell_restarts, true},
         {"job stops", tell_job_stops, false},
         {"accounting", tell_accounting, true},
@@ -285,20 +320,23 @@ void report_command_status(char *buf, size_t size, int wait_status)
 }
 
 /* What became of one target: its CPU time, and its end if it had one. */
-static void tell_target(struct text *text, const struct report_target *target)
+static void tell_target(struct text *text, const struct receipt *receipt,
+                        const struct report_target *target)
 {
 	const struct sampler_target_result *result = &target->result;
 	char used[32], status[64];
 
 	if (result->cpu_ns == 0)
 		add(text, "used no CPU time");
+	else if (receipt->not_running)
+		add(text, "used %s of CPU time", duration(used, result->cpu_ns));
 	else
 		add(text, "used %s of CPU time, %.1f %% of it sampled",
 		    duration(used, result->cpu_ns),
 		    percent((double)result->sampled_ns, (double)result->cpu_ns));
 	if (!result->have_cpu_clock)
 		add(text, " (by its threads' accounts)");
-	if (result->cpu_ns > result->sampled_ns)
+	if (result->cpu_ns > result->sampled_ns && !receipt->not_running)
 		add(text, ", %s [not sampled]",
 		    duration(used, result->cpu_ns - result->sampled_ns));
 	if (target->have_status) {
@@ -327,11 +365,12 @@ void report_comments(struct profile *profile, const struct receipt *receipt)
 		struct text text = {0};
 
 		add(&text, "%d (%s) ", target->pid, target->comm);
-		tell_target(&text, target);
+		tell_target(&text, receipt, target);
 		add_comment(profile, "process", text.v);
 		array_fini(&text);
 	}
-	profile_comment(profile, "samples: %" PRIu64, (uint64_t)receipt->stats->samples);
+	profile_comment(profile, "%s: %" PRIu64, receipt->once ? "threads" : "samples",
+	                count_samples(receipt->stats));
 	for (size_t i = 0; i < NFACTS; i++) {
 		struct text text = {0};
 
@@ -474,12 +513,12 @@ static void add_line(struct text *text, const char *key, const char *fmt, ...)
 
 static void add_headline(struct text *text, const struct receipt *receipt)
 {
-	uint64_t n = receipt->stats->samples;
+	uint64_t n = count_samples(receipt->stats);
 	bool to_stdout = strcmp(receipt->output, "-") == 0;
 	size_t start = text->n;
 
-	add(text, "%" PRIu64 " sample%s written to %s", n, plural(n),
-	    to_stdout ? "stdout" : receipt->output);
+	add(text, "%" PRIu64 " %s%s written to %s", n, receipt->once ? "thread" : "sample",
+	    plural(n), to_stdout ? "stdout" : receipt->output);
 	defuse(text->v + start);
 	add(text, "\n");
 }
@@ -491,7 +530,7 @@ static void add_no_samples(struct text *text, const struct receipt *receipt)
 	const char *who = receipt->ntargets > 1 ? "the processes" : "the process";
 	char took[32];
 
-	if (receipt->stats->samples > 0)
+	if (receipt->stats->samples > 0 || receipt->sleeping)
 		return;
 	for (size_t i = 0; i < receipt->ntargets; i++)
 		used += receipt->targets[i].result.cpu_ns;
@@ -499,9 +538,7 @@ static void add_no_samples(struct text *text, const struct receipt *receipt)
 		add(text,
 		    "  No samples, because %s used no CPU time: what waits is not "
 		    "sampled.\n"
-		    "  To see where it waits is the job of -m wall, which this version "
-		    "does "
-		    "not have yet.\n",
+		    "  To see where it waits: -m wall.\n",
 		    who);
 	} else if (receipt->stats->missed_refused > 0) {
 		add(text,
@@ -527,7 +564,7 @@ static void add_targets(struct text *text, const struct receipt *receipt)
 		const struct report_target *target = &receipt->targets[i];
 		struct text words = {0};
 
-		tell_target(&words, target);
+		tell_target(&words, receipt, target);
 		add_line(text, i == 0 ? "process" : "", "%d (%s) %s", target->pid,
 		         target->comm, words.v);
 		array_fini(&words);
@@ -577,7 +614,8 @@ void report_progress(char *buf, size_t size, uint64_t elapsed_ns, uint64_t durat
                      const struct sampler_stats *stats)
 {
 	char total[32] = "";
-	uint64_t samples = stats->samples, threads = stats->threads, missed = stats->missed;
+	uint64_t samples = count_samples(stats), threads = stats->threads,
+	         missed = stats->missed;
 
 	if (duration_ns > 0)
 		snprintf(total, sizeof total, " / %.1f", (double)duration_ns / 1e9);

@@ -30,6 +30,9 @@ struct receipt {
 	const char *format;  /* writer's name */
 	double frequency_hz; /* asked for */
 	bool interrupted;    /* ended early by a signal */
+	bool sleeping;       /* threads that sleep were sampled */
+	bool not_running;    /* threads that run were not, or not for their CPU time */
+	bool once;           /* one instant's threads */
 	bool cpu_from_stat;  /* weights come in clock ticks: no schedstat here */
 	const struct sampler_stats *stats;
 	const struct report_target *targets;

@@ -208,10 +208,7 @@ static void prepare_profile(struct session *session)
 	};
 
 	session->profile = profile_new();
-	profile_add_type(session->profile, "samples", "count");
-	profile_add_type(session->profile, "cpu", "nanoseconds");
-	profile_set_period(session->profile, "cpu", "nanoseconds",
-	                   (int64_t)((double)NS_PER_SEC / options->frequency_hz));
+	collector_add_types(session->profile, options);
 	session->symbolizer = symbolizer_new(&symbols);
 }
 
@@ -224,6 +221,13 @@ static int prepare_capture(struct session *session, struct error *err)
 	        .cpu_source = choose_cpu_source(session),
 	        .only_tids = session->tids.v,
 	        .nonly_tids = session->tids.n,
+	        .command = session->launch.pid,
+	        .running = options->modes != MODE_BLOCK,
+	        .sleeping = options->modes != MODE_CPU,
+	        .once = options->modes == MODE_THREADS,
+	        .wait_detail = options->wait_detail,
+	        .kernel_stacks = options->kernel_stacks,
+	        .no_traceback = options->no_traceback,
 	        .extend = collector_extend,
 	};
 
@@ -249,7 +253,6 @@ static int start_capture(struct session *session, struct error *err)
 	if (symbolizer_start(session->symbolizer, err) < 0 ||
 	    collector_start(session->collector, session->sampler, err) < 0)
 		return -1;
-	session->profile->time_ns = (int64_t)clock_realtime_ns();
 	return sampler_start(session->sampler, err);
 }
 
@@ -333,6 +336,9 @@ static struct receipt make_receipt(const struct session *session,
 	        .format = options->format->name,
 	        .frequency_hz = options->frequency_hz,
 	        .interrupted = session->interrupted,
+	        .sleeping = options->modes != MODE_CPU,
+	        .not_running = (options->modes & (MODE_CPU | MODE_WALL)) == 0,
+	        .once = options->modes == MODE_THREADS,
 	        .cpu_from_stat = session->cpu_from_stat,
 	        .stats = sampler_stats(session->sampler),
 	        .targets = targets,
@@ -399,6 +405,8 @@ static int finish(struct session *session, struct error *err)
 		        .wait_status = session->launch.wait_status,
 		};
 	}
+	session->profile->time_ns = (int64_t)(clock_realtime_ns() - clock_monotonic_ns() +
+	                                      stats->start_ns);
 	session->profile->duration_ns = (int64_t)(stats->end_ns - stats->start_ns);
 	collector_finish(session->collector);
 	symbolizer_fill(session->symbolizer, session->profile);
@@ -457,6 +465,8 @@ static int run(struct session *session, struct error *err)
 	    output_file_check(options->output, options->format == &writer_pprof, err) < 0)
 		return -1;
 	raise_descriptor_limit();
+	if (options->duration_ignored)
+		log_info("--duration is ignored: --mode threads shows one instant");
 	if (block_signals(session, err) < 0)
 		return -1;
 	prepare_profile(session);

@@ -13,8 +13,9 @@
  * schedstat is read first. A thread that runs and falls asleep between the two
  * reads has other numbers at the next look, and is looked at again.
  *
- * Without schedstat (a kernel without CONFIG_SCHED_INFO) the state and the
- * clock ticks of `stat` must do; without `syscall`, its state does too.
+ * Without schedstat (a kernel without CONFIG_SCHED_INFO) the clock ticks of `stat`
+ * and the counts of switches in `status` must do; without `syscall`, the state in
+ * `stat`.
  */
 #include "capture/activity.h"
 
@@ -52,50 +53,84 @@ static int read_stat(const struct target *target, const struct thread *thread, i
 	return n < 0 ? (int)n : procfs_parse_stat(text, (size_t)n, out);
 }
 
-static enum activity look_by_stat(const struct target *target, struct thread *thread,
-                                  int fd)
+/* The same in the shape of schedstat: the third number moves when it must, if the
+ * kernel counts switches. */
+static int read_stat_account(const struct target *target, const struct thread *thread,
+                             struct procfs_schedstat *out, char *state)
 {
+	struct procfs_status status;
 	struct procfs_stat stat;
-	int r = read_stat(target, thread, fd, &stat);
+	char text[4096];
+	int r = read_stat(target, thread, thread->cpu_fd, &stat);
+	ssize_t n;
 
 	if (r < 0)
-		return from_errno(r);
-	thread->blocked = stat.state != 'R';
-	return thread->blocked ? ACTIVITY_BLOCKED : ACTIVITY_RUNNING;
+		return r;
+	*state = stat.state;
+	*out = (struct procfs_schedstat){
+	        .run_ns = (stat.utime_ticks + stat.stime_ticks) *
+	                  (NS_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK)),
+	};
+	n = thread_read(target, thread, -1, "status", text, sizeof text);
+	if (n < 0)
+		return (int)n;
+	if (procfs_parse_status(text, (size_t)n, &status) < 0)
+		return -EINVAL;
+	out->timeslices = status.voluntary_switches + status.involuntary_switches;
+	return 0;
 }
 
-static enum activity look_by_schedstat(const struct target *target, struct thread *thread)
+/* Whether a thread that has run sleeps now, and where; `state` is that of stat. */
+static enum activity look_by_syscall(const struct target *target, struct thread *thread,
+                                     char state)
 {
-	struct procfs_schedstat now;
-	struct procfs_syscall call;
 	char text[256];
-	ssize_t n;
-	int r = read_schedstat(target, thread, &now);
+	ssize_t n = thread_read(target, thread, thread->syscall_fd, "syscall", text,
+	                        sizeof text);
 
-	if (r < 0)
-		return from_errno(r);
-	if (thread->blocked && now.run_ns == thread->seen.run_ns &&
-	    now.wait_ns == thread->seen.wait_ns &&
-	    now.timeslices == thread->seen.timeslices)
-		return ACTIVITY_ASLEEP;
-	thread->seen = now;
-	n = thread_read(target, thread, thread->syscall_fd, "syscall", text, sizeof text);
-	if (n == -ENOENT)
-		return look_by_stat(target, thread, -1);
-	if (n < 0)
+	thread->call = (struct procfs_syscall){.running = true};
+	if (n == -ENOENT) {
+		struct procfs_stat stat;
+		int r = state ? 0 : read_stat(target, thread, -1, &stat);
+
+		if (r < 0)
+			return from_errno(r);
+		thread->blocked = (state ? state : stat.state) != 'R';
+	} else if (n < 0) {
 		return from_errno(n);
-	if (procfs_parse_syscall(text, (size_t)n, &call) < 0)
-		return ACTIVITY_GONE;
-	thread->blocked = !call.running;
+	} else {
+		if (procfs_parse_syscall(text, (size_t)n, &thread->call) < 0)
+			return ACTIVITY_GONE;
+		thread->blocked = !thread->call.running;
+	}
 	return thread->blocked ? ACTIVITY_BLOCKED : ACTIVITY_RUNNING;
 }
 
 enum activity activity_look(const struct target *target, struct thread *thread,
                             enum cpu_source source)
 {
+	struct procfs_schedstat now;
+	char state = '\0';
+	int r = source == CPU_SOURCE_SCHEDSTAT
+	                ? read_schedstat(target, thread, &now)
+	                : read_stat_account(target, thread, &now, &state);
+
+	if (r < 0)
+		return from_errno(r);
+	if (thread->blocked && sleep_is_same(&now, &thread->seen))
+		return ACTIVITY_ASLEEP;
+	thread->seen = now;
+	return look_by_syscall(target, thread, state);
+}
+
+int activity_account(const struct target *target, const struct thread *thread,
+                     enum cpu_source source, struct procfs_schedstat *out)
+{
+	char state;
+
 	if (source == CPU_SOURCE_SCHEDSTAT)
-		return look_by_schedstat(target, thread);
-	return look_by_stat(target, thread, thread->cpu_fd);
+		return read_schedstat(target, thread, out);
+	return read_stat_account(target, thread, out, &state);
 }
 
 int activity_preemptions(const struct target *target, const struct thread *thread,
@@ -123,19 +158,10 @@ int activity_processor(const struct target *target, const struct thread *thread)
 int activity_cpu_ns(const struct target *target, const struct thread *thread,
                     enum cpu_source source, uint64_t *ns)
 {
-	struct procfs_schedstat schedstat;
-	struct procfs_stat stat;
-	int r;
+	struct procfs_schedstat account;
+	int r = activity_account(target, thread, source, &account);
 
-	if (source == CPU_SOURCE_SCHEDSTAT) {
-		r = read_schedstat(target, thread, &schedstat);
-		if (r == 0)
-			*ns = schedstat.run_ns;
-		return r;
-	}
-	r = read_stat(target, thread, thread->cpu_fd, &stat);
 	if (r == 0)
-		*ns = (stat.utime_ticks + stat.stime_ticks) *
-		      (NS_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK));
+		*ns = account.run_ns;
 	return r;
 }

@@ -15,7 +15,7 @@ enum activity {
 	ACTIVITY_GONE,    /* ended, or cannot be read any more */
 	ACTIVITY_DENIED,  /* the kernel does not let us look (any more) */
 	ACTIVITY_ASLEEP,  /* has not run since the last look */
-	ACTIVITY_BLOCKED, /* has run, sleeps now */
+	ACTIVITY_BLOCKED, /* has run, sleeps now: thread->call tells where */
 	ACTIVITY_RUNNING, /* on a CPU or waiting for one */
 };
 
@@ -25,6 +25,14 @@ const char *activity_cpu_file(enum cpu_source source);
 /* Looks at a thread without touching it; updates what it remembers of it. */
 enum activity activity_look(const struct target *target, struct thread *thread,
                             enum cpu_source source);
+
+/*
+ * The kernel's account of the thread, with the time it has waited for processors;
+ * where the clock ticks of `stat` must do, without that. 0 or -errno.
+ */
+int activity_account(const struct target *target, const struct thread *thread,
+                     enum cpu_source source, struct procfs_schedstat *out)
+        __attribute__((warn_unused_result));
 
 /* How often the thread lost its processor without giving it up; 0 or -errno. */
 int activity_preemptions(const struct target *target, const struct thread *thread,

@@ -197,19 +197,57 @@ bool sampler_wants(const struct sampler *sampler, pid_t tid)
 	return sampler->options.nonly_tids == 0;
 }
 
-static void add_unsampled(struct sampler *sampler, size_t index,
-                          const struct thread *thread, uint64_t cpu_ns)
+static void add_unsampled(struct sampler *sampler, const struct thread *thread,
+                          struct sampler_unsampled entry)
 {
-	struct sampler_unsampled entry = {.target = index, .cpu_ns = cpu_ns};
-
-	if (cpu_ns == 0)
+	if (entry.cpu_ns == 0 && entry.wait_ns == 0 && entry.sleep_ns == 0)
 		return;
 	if (thread) {
+		entry.target = thread->target;
 		entry.tid = thread->tid;
 		entry.thread_serial = thread->serial;
 		memcpy(entry.comm, thread->comm, sizeof entry.comm);
 	}
 	array_push(&sampler->unsampled, entry);
+}
+
+void sampler_close_sleep(struct sampler *sampler, struct thread *thread, uint64_t now_ns)
+{
+	struct sleep *sleep = &thread->sleep;
+	uint64_t total, rest, wait;
+
+	sampler_settle_sleep(sampler, thread, now_ns);
+	total = sleep_total_ns(sleep, &thread->seen, now_ns);
+	rest = total > sleep->claimed_ns ? total - sleep->claimed_ns : 0;
+	wait = thread->seen.wait_ns > thread->waited_ns
+	               ? thread->seen.wait_ns - thread->waited_ns
+	               : 0;
+	/* A wait is entered into the account when it is over. */
+	if (!thread->blocked) {
+		wait += rest;
+		rest = 0;
+	}
+	add_unsampled(sampler, thread,
+	              (struct sampler_unsampled){.wait_ns = wait, .sleep_ns = rest});
+}
+
+/* Where every thread sleeps at the end. */
+static void close_sleeps(struct sampler *sampler, uint64_t now_ns)
+{
+	for (size_t i = 0; i < sampler->ntargets; i++) {
+		struct sampler_target *st = &sampler->targets[i];
+
+		for (size_t t = 0; t < st->threads.list.n; t++) {
+			struct thread *thread = st->threads.list.v[t];
+
+			if (!sampler_wants(sampler, thread->tid))
+				continue;
+			(void)activity_look(st->target, thread,
+			                    sampler->options.cpu_source);
+			sampler_close_sleep(sampler, thread, now_ns);
+		}
+	}
+	sampler_flush_credits(sampler, true);
 }
 
 /*
@@ -235,16 +273,45 @@ static void close_account(struct sampler *sampler, size_t index)
 		                    &used) < 0 ||
 		    used <= thread->claimed_ns)
 			continue;
-		add_unsampled(sampler, index, thread, used - thread->claimed_ns);
+		add_unsampled(
+		        sampler, thread,
+		        (struct sampler_unsampled){.cpu_ns = used - thread->claimed_ns});
 		claimed += used - thread->claimed_ns;
 	}
 	/* Of single threads there is no clock but their own accounts. */
 	if (sampler->options.nonly_tids > 0 || !st->target->have_cpu_clock)
 		total = claimed;
 	else if (total > claimed)
-		add_unsampled(sampler, index, NULL, total - claimed);
+		add_unsampled(sampler, NULL,
+		              (struct sampler_unsampled){.target = index,
+		                                         .cpu_ns = total - claimed});
 	st->result.have_cpu_clock = st->target->have_cpu_clock;
 	st->result.cpu_ns = total;
+}
+
+/*
+ * Opening what the unwinder needs has taken time since the threads were first
+ * listed, and so may our own start; what they did meanwhile is not part of the run.
+ * A command of ours is accounted for from its first moment.
+ */
+static void begin_accounts(struct sampler *sampler)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (sampler->options.command == 0)
+		sampler->stats.start_ns = now_ns;
+	for (size_t i = 0; i < sampler->ntargets; i++) {
+		struct sampler_target *st = &sampler->targets[i];
+
+		if (st->target->pid == sampler->options.command)
+			continue;
+		(void)!target_cpu_ns(st->target, &st->cpu_start_ns);
+		st->cpu_ns = st->cpu_start_ns;
+		st->baseline_ns = 0;
+		for (size_t t = 0; t < st->threads.list.n; t++)
+			sampler_open_account(sampler, st, st->threads.list.v[t], now_ns,
+			                     true);
+	}
 }
 
 /* In the process apart. */
@@ -254,15 +321,22 @@ static void capture_main(void *arg)
 
 	/* While we are kept from our CPU, a stopped thread is kept from its own. */
 	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
-	sampler_prepare_visits(sampler);
+	begin_accounts(sampler);
+	if (sampler->options.running && !sampler->options.once)
+		sampler_prepare_visits(sampler);
 	if (tracer_init() == 0) {
-		run(sampler);
+		if (sampler->options.once)
+			sampler_run_once(sampler);
+		else
+			run(sampler);
 		take_last_stops(sampler);
 	}
+	sampler->stats.end_ns = clock_monotonic_ns();
 	(void)all_gone(sampler);
 	for (size_t i = 0; i < sampler->ntargets; i++)
 		close_account(sampler, i);
-	sampler->stats.end_ns = clock_monotonic_ns();
+	if (sampler->options.sleeping && !sampler->options.once)
+		close_sleeps(sampler, sampler->stats.end_ns);
 }
 
 /* In a thread of the profiler, also when the process apart came to a bad end. */
@@ -315,6 +389,7 @@ struct sampler *sampler_new(const struct sampler_options *options,
 		tids[i] = options->only_tids[i];
 	sampler->options.only_tids = tids;
 	sampler->queue = queue;
+	sampler->queue_capacity = queue_room(queue);
 	sampler->targets = xcalloc(ntargets, sizeof *sampler->targets);
 	sampler->ntargets = ntargets;
 	sampler->period_ns = (uint64_t)((double)NS_PER_SEC / options->frequency_hz);
@@ -391,6 +466,10 @@ void sampler_hint(struct sampler *sampler, pid_t tid, size_t stack_len, bool els
 	uint32_t len = stack_len > SAMPLER_WINDOW_MAX ? SAMPLER_WINDOW_MAX
 	                                              : (uint32_t)stack_len;
 
+	if (atomic_load(&hint->tid) != tid) {
+		atomic_store(&hint->rooted, false);
+		atomic_store(&hint->wish, SAMPLER_WISH_NOTHING);
+	}
 	atomic_store(&hint->stack_len, len);
 	atomic_store(&hint->elsewhere, elsewhere);
 	atomic_store(&hint->tid, tid);
@@ -398,6 +477,29 @@ void sampler_hint(struct sampler *sampler, pid_t tid, size_t stack_len, bool els
 		sampler_expect_elsewhere(sampler);
 	if (len > atomic_load(&sampler->widest))
 		atomic_store(&sampler->widest, len);
+}
+
+static struct sampler_hint *own_hint(struct sampler *sampler, pid_t tid)
+{
+	struct sampler_hint *hint = &sampler->hints[(unsigned)tid % SAMPLER_NHINTS];
+
+	return atomic_load(&hint->tid) == tid ? hint : NULL;
+}
+
+void sampler_wish(struct sampler *sampler, pid_t tid, enum sampler_wish wish)
+{
+	struct sampler_hint *hint = own_hint(sampler, tid);
+
+	if (hint)
+		atomic_store(&hint->wish, (uint32_t)wish);
+}
+
+void sampler_rooted(struct sampler *sampler, pid_t tid)
+{
+	struct sampler_hint *hint = own_hint(sampler, tid);
+
+	if (hint)
+		atomic_store(&hint->rooted, true);
 }
 
 void sampler_expect_elsewhere(struct sampler *sampler)
@@ -437,6 +539,7 @@ void sampler_free(struct sampler *sampler)
 	free((void *)(uintptr_t)sampler->options.only_tids);
 	array_fini(&sampler->unsampled);
 	array_fini(&sampler->visits);
+	array_fini(&sampler->credits);
 	close_fd(sampler->timer_fd);
 	close_fd(sampler->child_fd);
 	close_fd(sampler->stop_fd);

@@ -30,7 +30,13 @@ struct sampler_options {
 	enum cpu_source cpu_source;
 	const pid_t *only_tids; /* sample these alone; copied */
 	size_t nonly_tids;
-	pid_t command; /* our child among the targets, or 0 */
+	pid_t command;      /* our child among the targets, or 0 */
+	bool running;       /* threads that run are sampled */
+	bool sleeping;      /* threads that sleep are, too */
+	bool once;          /* one instant: each thread once, and then the run is over */
+	bool wait_detail;   /* what sleeping threads wait for */
+	bool kernel_stacks; /* where in the kernel they do */
+	bool no_traceback;  /* leaf and root will do */
 	/*
 	 * Called in the capture process while a thread is stopped whose last stack
 	 * left its window, to copy more of its memory into the snapshot. NULL: never.
@@ -42,13 +48,15 @@ struct sampler_options {
 /* Counters. Written by the capture process alone; the atomics may be read while
  * it runs, the rest after sampler_join. */
 struct sampler_stats {
-	_Atomic uint64_t samples;   /* snapshots handed over */
-	_Atomic uint64_t threads;   /* known now */
-	_Atomic uint64_t missed;    /* sum of the four missed_* below */
-	_Atomic uint64_t ticks;     /* handled */
-	_Atomic bool done;          /* the run is over */
-	uint64_t missed_ticks;      /* periods that went by without being handled */
-	uint64_t late_ticks;        /* handled more than a tenth of a period late */
+	_Atomic uint64_t samples; /* snapshots handed over */
+	_Atomic uint64_t threads; /* known now */
+	_Atomic uint64_t missed;  /* sum of the four missed_* below */
+	_Atomic uint64_t ticks;   /* handled */
+	_Atomic bool done;        /* the run is over */
+	_Atomic uint64_t
+	        credited;      /* ticks that a sleeping thread's last sample stands for */
+	uint64_t missed_ticks; /* periods that went by without being handled */
+	uint64_t late_ticks;   /* handled more than a tenth of a period late */
 	uint64_t missed_queue_full; /* no room for the snapshot */
 	uint64_t missed_refused;    /* the kernel refused the stop */
 	uint64_t missed_unreadable; /* stopped, but registers or stack not readable */
@@ -57,19 +65,25 @@ struct sampler_stats {
 	uint64_t signals_passed; /* given back with a detach */
 	uint64_t eintr_undone;
 	uint64_t group_stops;
+	uint64_t peeks;        /* stacks of sleeping threads read without a stop */
+	uint64_t peeks_failed; /* it ran meanwhile: made again, or left for the next tick */
+	uint64_t sleepers_stopped;  /* for want of a register */
+	uint64_t kernel_denied;     /* kernel stacks that could not be read */
 	struct quantile pause_ns;   /* stop seen .. thread released */
 	struct quantile latency_ns; /* stop asked for .. stop seen */
 	uint64_t start_ns;          /* CLOCK_MONOTONIC */
 	uint64_t end_ns;
 };
 
-/* CPU time that no sample claims, of one thread or (tid 0) of a whole process. */
+/* Time that no sample claims, of one thread or (tid 0) of a whole process. */
 struct sampler_unsampled {
 	size_t target;
 	pid_t tid;
 	uint64_t thread_serial; /* 0 with tid 0 */
 	char comm[PROCFS_COMM_LEN];
 	uint64_t cpu_ns;
+	uint64_t wait_ns;  /* runnable, waiting for a processor */
+	uint64_t sleep_ns; /* asleep, and its stack was never seen */
 };
 
 /* How each target ended up; one per target, in their order. */
@@ -117,6 +131,17 @@ const struct sampler_stats *sampler_stats(const struct sampler *sampler);
  * Callable from any thread.
  */
 void sampler_hint(struct sampler *sampler, pid_t tid, size_t stack_len, bool elsewhere);
+
+/* What the last look at a sleeping thread's stack did not show. */
+enum sampler_wish {
+	SAMPLER_WISH_NOTHING,
+	SAMPLER_WISH_MEMORY,    /* look again, with what sampler_hint has said */
+	SAMPLER_WISH_REGISTERS, /* it needs a register that only a stop can tell */
+};
+/* After sampler_hint for the same thread. */
+void sampler_wish(struct sampler *sampler, pid_t tid, enum sampler_wish wish);
+/* The thread's root is known: see sampler_options.no_traceback. */
+void sampler_rooted(struct sampler *sampler, pid_t tid);
 
 /* The same for every thread that is not known yet: its stack may be elsewhere. */
 void sampler_expect_elsewhere(struct sampler *sampler);

@@ -17,7 +17,7 @@
 
 #define SAMPLER_WINDOW_START (16u * 1024)
 #define SAMPLER_WINDOW_MAX   (512u * 1024)
-#define SAMPLER_NHINTS       1024 /* a power of two */
+#define SAMPLER_NHINTS       16384 /* a power of two */
 
 /* One process's state. */
 struct sampler_target {
@@ -28,8 +28,10 @@ struct sampler_target {
 	uint64_t cpu_changed_ns; /* CLOCK_MONOTONIC when it was last seen to move */
 	uint64_t baseline_ns;    /* what its threads had used at the start, summed */
 	uint64_t last_scan_ns;
-	uint64_t links; /* of /proc/PID/task at the last scan */
-	bool rescan;    /* a thread was found gone */
+	uint64_t links;        /* of /proc/PID/task at the last scan */
+	uint64_t scan_cost_ns; /* what listing its threads took */
+	bool rescan;           /* a thread was found gone */
+	bool unobserved;       /* a thread sleeps whose stack is still to be read */
 	struct sampler_target_result result;
 };
 
@@ -38,6 +40,8 @@ struct sampler_hint {
 	_Atomic pid_t tid;
 	_Atomic uint32_t stack_len;
 	_Atomic bool elsewhere;
+	_Atomic bool rooted;
+	_Atomic uint32_t wish; /* enum sampler_wish */
 };
 
 struct sampler {
@@ -45,12 +49,15 @@ struct sampler {
 	struct sampler_target *targets;
 	size_t ntargets;
 	struct queue *queue;
+	size_t queue_capacity;
 	struct sampler_stats stats;
 	ARRAY(struct sampler_unsampled) unsampled;
 	struct sampler_hint hints[SAMPLER_NHINTS];
 	_Atomic uint32_t widest;    /* window that any thread has needed */
 	_Atomic bool any_elsewhere; /* some thread's stack leaves its window */
 	size_t nstops_open;
+	uint64_t tick;                         /* its number */
+	ARRAY(struct snapshot_credit) credits; /* still to be handed over */
 	uint64_t period_ns;
 	uint64_t due_ns; /* of the next tick */
 	uint64_t random;
@@ -81,6 +88,42 @@ void sampler_tick(struct sampler *sampler, uint64_t now_ns);
  * what they have used so far when `first`. False when the target is gone. */
 bool sampler_scan(struct sampler *sampler, size_t index, uint64_t now_ns, bool first);
 
+/* copy.c: what the collector has said about this thread last, or NULL. */
+struct sampler_hint *sampler_hint_of(struct sampler *sampler, const struct thread *thread);
+/* copy.c: copies what unwinding will need; the registers are in the snapshot. */
+void sampler_copy(struct sampler *sampler, struct thread *thread, struct snapshot *snap);
+/* copy.c: says whose it is and commits it. */
+void sampler_hand_over(struct sampler *sampler, struct thread *thread,
+                       struct snapshot *snap, uint64_t now_ns);
+
+/* peek.c: a thread has been seen to sleep. */
+void sampler_asleep(struct sampler *sampler, struct sampler_target *st,
+                    struct thread *thread, uint64_t now_ns);
+/* peek.c: a thread has been seen awake. */
+void sampler_awake(struct sampler *sampler, struct thread *thread, uint64_t now_ns);
+/* peek.c: a thread that was asked to stop because it sleeps has stopped. */
+void sampler_caught_asleep(struct sampler *sampler, struct thread *thread,
+                           struct snapshot *snap, uint64_t now_ns);
+/* peek.c: what is owed to the last observation of a thread that is gone, or at a
+ * boundary, is entered for the hand-over. */
+void sampler_settle_sleep(struct sampler *sampler, struct thread *thread, uint64_t now_ns);
+/* sampler.c: closes the account of a thread's time asleep, here or gone. */
+void sampler_close_sleep(struct sampler *sampler, struct thread *thread, uint64_t now_ns);
+/* peek.c: hands credits over; waits for room when `all` must go. */
+void sampler_flush_credits(struct sampler *sampler, bool all);
+
+/* peek.c: waits until the collector has made room; false: in vain. */
+bool sampler_wait_for_room(const struct sampler *sampler);
+/* peek.c: whether more could be had of a sleeping thread's stack than was. */
+bool sampler_has_wish(struct sampler *sampler, const struct thread *thread);
+
+/* once.c: looks at every thread once. */
+void sampler_run_once(struct sampler *sampler);
+
+/* tick.c: begins a thread's account: at 0, or at what it has used when `first`. */
+void sampler_open_account(struct sampler *sampler, struct sampler_target *st,
+                          struct thread *thread, uint64_t now_ns, bool first);
+
 /* visit.c: finds out whether threads can be met on their processors. */
 void sampler_prepare_visits(struct sampler *sampler);
 /* visit.c: this thread is to be met in the next round; false: it cannot be. */
@@ -100,6 +143,8 @@ void sampler_await(struct sampler *sampler, const struct thread *thread);
 
 /* stops.c: asks one thread to stop. */
 void sampler_request(struct sampler *sampler, struct thread *thread);
+/* stops.c: the same of one that sleeps. */
+void sampler_request_asleep(struct sampler *sampler, struct thread *thread);
 /* stops.c: deals with every report there is, without waiting. Returns how many. */
 size_t sampler_drain(struct sampler *sampler);
 /* stops.c: gives running threads a moment to report. */

@@ -22,9 +22,6 @@
 /* How often a request that reports keep interrupting is made again. */
 #define REQUEST_TRIES 8
 
-/* A name is read again when it may have been changed (pthread_setname_np). */
-#define COMM_AGE_NS (1 * NS_PER_SEC)
-
 /* The kernel's account of a running thread lags by a scheduler tick. */
 #define ACCOUNT_SLACK_NS (20 * NS_PER_MS)
 
@@ -34,7 +31,7 @@ static void count_missed(struct sampler *sampler, uint64_t *reason)
 	atomic_fetch_add(&sampler->stats.missed, 1);
 }
 
-void sampler_request(struct sampler *sampler, struct thread *thread)
+static void request(struct sampler *sampler, struct thread *thread)
 {
 	int r;
 
@@ -60,6 +57,20 @@ void sampler_request(struct sampler *sampler, struct thread *thread)
 	}
 }
 
+void sampler_request(struct sampler *sampler, struct thread *thread)
+{
+	if (!thread->stop_open)
+		thread->stop_is_of_sleeper = false;
+	request(sampler, thread);
+}
+
+void sampler_request_asleep(struct sampler *sampler, struct thread *thread)
+{
+	if (!thread->stop_open)
+		thread->stop_is_of_sleeper = true;
+	request(sampler, thread);
+}
+
 static struct thread *find_thread(struct sampler *sampler, pid_t tid)
 {
 	for (size_t i = 0; i < sampler->ntargets; i++) {
@@ -79,46 +90,11 @@ static void close_stop(struct sampler *sampler, struct thread *thread)
 	sampler->nstops_open--;
 }
 
-/* How much of its stack to copy, and whether that alone has proved too little. */
-static size_t window_of(struct sampler *sampler, pid_t tid, bool *elsewhere)
-{
-	struct sampler_hint *hint = &sampler->hints[(unsigned)tid % SAMPLER_NHINTS];
-	size_t len = atomic_load(&hint->stack_len);
-
-	if (len > 0 && atomic_load(&hint->tid) == tid) {
-		*elsewhere = atomic_load(&hint->elsewhere);
-		return len;
-	}
-	/* A thread not seen before starts with what its siblings needed. */
-	*elsewhere = atomic_load(&sampler->any_elsewhere);
-	return atomic_load(&sampler->widest);
-}
-
-static void copy_stack(const struct target *target, struct snapshot *snap, size_t window)
-{
-	uint64_t sp = snap->regs.r[ARCH_REG_SP];
-	uint64_t start = sp - ARCH_RED_ZONE;
-	ssize_t n = target_read_memory(target, start, snap->bytes, window);
-
-	if (n <= 0) {
-		/* SP may stand at the very bottom of its mapping. */
-		start = sp;
-		n = target_read_memory(target, start, snap->bytes, window);
-	}
-	if (n <= 0)
-		return;
-	snap->segment[0] = (struct snapshot_segment){start, (size_t)n, 0};
-	snap->nsegments = 1;
-	snap->nbytes = (size_t)n;
-}
-
 /* All that happens while the thread stands still. False: nothing was copied. */
 static bool copy_thread(struct sampler *sampler, struct thread *thread,
                         const struct tracer_stop *stop, struct snapshot *snap)
 {
 	struct arch_prstatus raw;
-	bool elsewhere;
-	size_t window;
 
 	if (tracer_get_regs(stop, &raw) < 0)
 		return false;
@@ -126,11 +102,8 @@ static bool copy_thread(struct sampler *sampler, struct thread *thread,
 		sampler->stats.eintr_undone++;
 	if (!snap || arch_regs_from_prstatus(&raw, &snap->regs) < 0)
 		return false;
-	snap->target = thread->target;
-	window = window_of(sampler, thread->tid, &elsewhere);
-	copy_stack(sampler_target_of(sampler, thread), snap, window);
-	if (elsewhere && sampler->options.extend)
-		sampler->options.extend(sampler->options.extend_ctx, snap);
+	snap->syscall = arch_syscall_nr(&raw);
+	sampler_copy(sampler, thread, snap);
 	return true;
 }
 
@@ -139,39 +112,35 @@ static bool copy_thread(struct sampler *sampler, struct thread *thread,
  * thread cannot use more than the time that went by: if its account says so,
  * another thread has taken over its tid with an exec, and brought its own.
  */
-static uint64_t claim_cpu(struct sampler *sampler, struct thread *thread, uint64_t now_ns)
+static uint64_t claim(uint64_t *claimed_ns, uint64_t used_ns, uint64_t elapsed_ns)
 {
-	struct sampler_target *st = &sampler->targets[thread->target];
-	uint64_t used, weight = 0;
+	uint64_t weight = used_ns > *claimed_ns ? used_ns - *claimed_ns : 0;
 
-	if (activity_cpu_ns(st->target, thread, sampler->options.cpu_source, &used) < 0)
-		used = thread->seen.run_ns; /* it has just ended */
-	if (used > thread->claimed_ns)
-		weight = used - thread->claimed_ns;
-	if (weight > now_ns - thread->claimed_at_ns + ACCOUNT_SLACK_NS)
-		weight = now_ns - thread->claimed_at_ns;
-	thread->claimed_ns = used;
-	thread->claimed_at_ns = now_ns;
-	st->result.sampled_ns += weight;
+	if (weight > elapsed_ns + ACCOUNT_SLACK_NS)
+		weight = elapsed_ns;
+	*claimed_ns = used_ns;
 	return weight;
 }
 
-static void hand_over(struct sampler *sampler, struct thread *thread, struct snapshot *snap,
-                      uint64_t now_ns)
+static void hand_over_running(struct sampler *sampler, struct thread *thread,
+                              struct snapshot *snap, uint64_t now_ns)
 {
-	const struct target *target = sampler_target_of(sampler, thread);
+	struct sampler_target *st = &sampler->targets[thread->target];
+	uint64_t elapsed = now_ns - thread->claimed_at_ns;
+	struct procfs_schedstat account;
 
-	if (thread->comm_read_ns == 0 || now_ns - thread->comm_read_ns > COMM_AGE_NS) {
-		thread_read_comm(target, thread);
-		thread->comm_read_ns = now_ns;
-	}
-	snap->tid = thread->tid;
-	snap->thread_serial = thread->serial;
-	memcpy(snap->comm, thread->comm, sizeof snap->comm);
-	snap->time_ns = now_ns;
-	snap->cpu_ns = claim_cpu(sampler, thread, now_ns);
-	queue_commit(sampler->queue);
-	atomic_fetch_add(&sampler->stats.samples, 1);
+	if (activity_account(st->target, thread, sampler->options.cpu_source, &account) < 0)
+		account = thread->seen; /* it has just ended */
+	snap->count = 1;
+	snap->cpu_ns = claim(&thread->claimed_ns, account.run_ns, elapsed);
+	snap->wait_ns = claim(&thread->waited_ns, account.wait_ns, elapsed);
+	/* Where one sample is all, most of its time says what it did. */
+	if (sampler->options.once && snap->wait_ns > snap->cpu_ns)
+		snap->state = SNAPSHOT_RUNNABLE;
+	thread->claimed_at_ns = now_ns;
+	st->result.sampled_ns += snap->cpu_ns;
+	thread->is_done = true;
+	sampler_hand_over(sampler, thread, snap, now_ns);
 }
 
 /* A thread has stopped: copies it, lets it go, and hands the copy over. */
@@ -195,11 +164,13 @@ static void handle_stopped(struct sampler *sampler, struct thread *thread,
 		return;
 	quantile_add(&stats->latency_ns, seen_ns - thread->stop_asked_ns);
 	close_stop(sampler, thread);
-	if (copied)
-		hand_over(sampler, thread, snap, seen_ns);
-	else
+	if (!copied)
 		count_missed(sampler,
 		             snap ? &stats->missed_unreadable : &stats->missed_queue_full);
+	else if (thread->stop_is_of_sleeper)
+		sampler_caught_asleep(sampler, thread, snap, seen_ns);
+	else
+		hand_over_running(sampler, thread, snap, seen_ns);
 }
 
 /* A tracee is gone. */
@@ -210,7 +181,7 @@ static void handle_ended(struct sampler *sampler, const struct tracer_stop *stop
 	if (!thread)
 		return;
 	sampler->targets[thread->target].rescan = true;
-	if (thread->stop_open)
+	if (thread->stop_open && !thread->stop_is_of_sleeper)
 		count_missed(sampler, &sampler->stats.missed_unstopped);
 	close_stop(sampler, thread);
 }

@@ -66,10 +66,17 @@ static void drop_unlisted(struct thread_table *table)
 			table->list.v[kept++] = thread;
 		} else {
 			hashmap_remove(&table->by_tid, (uint64_t)thread->tid);
-			thread_free(thread);
+			array_push(&table->dropped, thread);
 		}
 	}
 	table->list.n = kept;
+}
+
+void threads_free_dropped(struct thread_table *table)
+{
+	for (size_t i = 0; i < table->dropped.n; i++)
+		thread_free(table->dropped.v[i]);
+	table->dropped.n = 0;
 }
 
 int threads_scan(struct thread_table *table, const struct target *target,
@@ -115,6 +122,8 @@ void threads_fini(struct thread_table *table)
 {
 	for (size_t i = 0; i < table->list.n; i++)
 		thread_free(table->list.v[i]);
+	threads_free_dropped(table);
+	array_fini(&table->dropped);
 	array_fini(&table->list);
 	hashmap_fini(&table->by_tid);
 }

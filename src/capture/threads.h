@@ -13,6 +13,7 @@
 
 #include "base/array.h"
 #include "base/hashmap.h"
+#include "capture/sleep.h"
 #include "target/procfs.h"
 #include "target/target.h"
 
@@ -26,6 +27,11 @@ struct thread {
 	int syscall_fd;
 	bool blocked;                 /* was seen asleep at the last look */
 	struct procfs_schedstat seen; /* at the last look */
+	struct procfs_syscall call;   /* when it was last seen to have fallen asleep */
+	struct sleep sleep;           /* kept where sleeping threads count */
+	uint64_t waited_ns;           /* of its wait for processors, what samples weigh */
+	bool stop_is_of_sleeper;      /* the stop asked for is to find it asleep */
+	bool is_done;                 /* has been handed over: see once.c */
 	uint64_t claimed_ns;          /* of its CPU time, what samples weigh so far */
 	uint64_t claimed_at_ns;       /* CLOCK_MONOTONIC of that */
 	int cpu;                      /* to be met there, where it was last: see visit.c */
@@ -37,7 +43,8 @@ struct thread {
 
 struct thread_table {
 	ARRAY(struct thread *) list;
-	struct hashmap by_tid; /* tid -> struct thread * */
+	struct hashmap by_tid;          /* tid -> struct thread * */
+	ARRAY(struct thread *) dropped; /* by the last scan */
 	unsigned generation;
 	uint64_t next_serial;
 };
@@ -52,11 +59,13 @@ struct thread_scan {
  * Lists /proc/PID/task: new threads are entered (their files opened, nothing
  * read), those no longer there are dropped unless a stop is open, whose end is
  * still to be reported. `cpu_file` is "schedstat" or "stat". 0, or -errno when
- * the process is gone.
+ * the process is gone. Those dropped wait in `dropped` for threads_free_dropped.
  */
 int threads_scan(struct thread_table *table, const struct target *target,
                  size_t target_index, const char *cpu_file, struct thread_scan *scan)
         __attribute__((warn_unused_result));
+
+void threads_free_dropped(struct thread_table *table);
 
 /* The thread with this tid, or NULL. */
 struct thread *threads_find(const struct thread_table *table, pid_t tid);

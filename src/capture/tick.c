@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tick: who is due for a sample. In cpu mode those threads that run at this
- * instant. A thread that ran and sleeps by now is left alone; the CPU time it
- * used waits for its next sample, so no time is lost and no sleeper disturbed.
+ * A tick: who is due for a sample. Threads that run at this instant are met or
+ * asked to stop. The CPU time of a thread that ran and sleeps by now waits for its
+ * next sample, so no time is lost and no sleeper disturbed; where sleeping threads
+ * count, peek.c reads where it sleeps.
  */
 #include <sys/stat.h>
 
@@ -17,36 +18,64 @@
 /* Threads that come and go in equal numbers do not change the link count. */
 #define RESCAN_AFTER_NS (100 * NS_PER_MS)
 
-static void open_account(struct sampler *sampler, struct sampler_target *st,
-                         struct thread *thread, uint64_t now_ns, bool first)
+/* Listing threads takes at most one part in so many of the time, when it is only
+ * to be sure, and when it is known that there is something to find. */
+#define RESCAN_PART        100
+#define RESCAN_PART_CHANGE 20
+
+void sampler_open_account(struct sampler *sampler, struct sampler_target *st,
+                          struct thread *thread, uint64_t now_ns, bool first)
 {
-	uint64_t used;
+	struct procfs_schedstat account = {0};
 
 	thread->claimed_at_ns = now_ns;
-	if (!first ||
-	    activity_cpu_ns(st->target, thread, sampler->options.cpu_source, &used) < 0)
-		return;
-	thread->claimed_ns = used;
-	thread->seen.run_ns = used;
-	st->baseline_ns += used;
+	if (first && activity_account(st->target, thread, sampler->options.cpu_source,
+	                              &account) == 0) {
+		thread->claimed_ns = account.run_ns;
+		thread->waited_ns = account.wait_ns;
+		thread->seen = account;
+		st->baseline_ns += account.run_ns;
+	}
+	sleep_begin(&thread->sleep, &account, now_ns);
+	/* Of one that began in the run all sleeps are seen to begin. */
+	thread->sleep.counted = !first;
+	thread->sleep.look_tick = sampler->tick;
+}
+
+/* What those that are gone have still to get. */
+static void close_dropped(struct sampler *sampler, struct sampler_target *st,
+                          uint64_t now_ns)
+{
+	for (size_t i = 0; i < st->threads.dropped.n; i++) {
+		struct thread *thread = st->threads.dropped.v[i];
+
+		if (sampler->options.sleeping && sampler_wants(sampler, thread->tid))
+			sampler_close_sleep(sampler, thread, now_ns);
+	}
+	threads_free_dropped(&st->threads);
 }
 
 bool sampler_scan(struct sampler *sampler, size_t index, uint64_t now_ns, bool first)
 {
 	struct sampler_target *st = &sampler->targets[index];
 	struct thread_scan scan;
+	uint64_t began_ns = clock_monotonic_ns();
 	struct stat task;
+	bool there;
 
 	/* Before the scan: what changes during it is found by the next one. */
 	if (fstat(st->target->task_fd, &task) == 0)
 		st->links = task.st_nlink;
 	st->rescan = false;
 	st->last_scan_ns = now_ns;
-	if (threads_scan(&st->threads, st->target, index,
-	                 activity_cpu_file(sampler->options.cpu_source), &scan) < 0)
+	there = threads_scan(&st->threads, st->target, index,
+	                     activity_cpu_file(sampler->options.cpu_source), &scan) == 0;
+	close_dropped(sampler, st, now_ns);
+	if (!there)
 		return false;
+	st->scan_cost_ns = clock_monotonic_ns() - began_ns;
 	for (size_t i = st->threads.list.n - scan.nnew; i < st->threads.list.n; i++)
-		open_account(sampler, st, st->threads.list.v[i], now_ns, first);
+		sampler_open_account(sampler, st, st->threads.list.v[i], now_ns, first);
 	sampler->stats.threads_seen += scan.nnew;
 	return true;
 }
@@ -67,19 +96,29 @@ static bool is_awake(struct sampler_target *st, uint64_t now_ns)
 
 static bool needs_scan(const struct sampler_target *st, uint64_t now_ns)
 {
+	uint64_t age_ns = now_ns - st->last_scan_ns;
 	struct stat task;
 
-	return st->rescan || now_ns - st->last_scan_ns >= RESCAN_AFTER_NS ||
+	if (age_ns >= RESCAN_AFTER_NS && age_ns >= st->scan_cost_ns * RESCAN_PART)
+		return true;
+	if (age_ns < st->scan_cost_ns * RESCAN_PART_CHANGE)
+		return false;
+	return st->rescan ||
 	       (fstat(st->target->task_fd, &task) == 0 && task.st_nlink != st->links);
 }
 
 static void look_at(struct sampler *sampler, struct sampler_target *st,
-                    struct thread *thread)
+                    struct thread *thread, uint64_t now_ns)
 {
-	switch (activity_look(st->target, thread, sampler->options.cpu_source)) {
+	const struct sampler_options *options = &sampler->options;
+
+	switch (activity_look(st->target, thread, options->cpu_source)) {
 	case ACTIVITY_RUNNING:
+		if (options->sleeping)
+			sampler_awake(sampler, thread, now_ns);
 		/* One that has no sample yet may not live to see our visit. */
-		if (thread->comm_read_ns == 0 || !sampler_plan_visit(sampler, thread))
+		if (options->running &&
+		    (thread->comm_read_ns == 0 || !sampler_plan_visit(sampler, thread)))
 			sampler_request(sampler, thread);
 		break;
 	case ACTIVITY_GONE:
@@ -90,11 +129,32 @@ static void look_at(struct sampler *sampler, struct sampler_target *st,
 		atomic_fetch_add(&sampler->stats.missed, 1);
 		break;
 	case ACTIVITY_BLOCKED:
+		if (options->sleeping)
+			sampler_asleep(sampler, st, thread, now_ns);
 		/* It has run since the last look, and may run when we come. */
-		(void)sampler_plan_visit(sampler, thread);
+		if (options->running)
+			(void)sampler_plan_visit(sampler, thread);
 		break;
 	case ACTIVITY_ASLEEP:
+		if (options->sleeping)
+			sampler_asleep(sampler, st, thread, now_ns);
 		break;
+	}
+}
+
+static void look_at_all(struct sampler *sampler, struct sampler_target *st, uint64_t now_ns)
+{
+	st->unobserved = false;
+	for (size_t t = 0; t < st->threads.list.n; t++) {
+		struct thread *thread = st->threads.list.v[t];
+
+		if (thread->stop_open || sampler->tick < thread->sleep.next_tick ||
+		    !sampler_wants(sampler, thread->tid))
+			continue;
+		look_at(sampler, st, thread, now_ns);
+		/* Nobody stands still while the others are looked at. */
+		if (sampler->nstops_open > 0)
+			(void)sampler_drain(sampler);
 	}
 }
 
@@ -102,28 +162,20 @@ void sampler_tick(struct sampler *sampler, uint64_t now_ns)
 {
 	size_t nthreads = 0;
 
+	sampler->tick++;
 	for (size_t i = 0; i < sampler->ntargets; i++) {
 		struct sampler_target *st = &sampler->targets[i];
 
 		if (st->result.gone)
 			continue;
-		if (is_awake(st, now_ns)) {
+		if (is_awake(st, now_ns) || st->unobserved) {
 			if (needs_scan(st, now_ns))
 				(void)sampler_scan(sampler, i, now_ns, false);
-			for (size_t t = 0; t < st->threads.list.n; t++) {
-				struct thread *thread = st->threads.list.v[t];
-
-				if (!sampler_wants(sampler, thread->tid) ||
-				    thread->stop_open)
-					continue;
-				look_at(sampler, st, thread);
-				/* Nobody stands still while the others are looked at. */
-				if (sampler->nstops_open > 0)
-					(void)sampler_drain(sampler);
-			}
+			look_at_all(sampler, st, now_ns);
 		}
 		nthreads += st->threads.list.n;
 	}
+	sampler_flush_credits(sampler, false);
 	atomic_store(&sampler->stats.threads, nthreads);
 	atomic_fetch_add(&sampler->stats.ticks, 1);
 	sampler_drain_briefly(sampler);

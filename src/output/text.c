@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A report to read in a terminal: how the profile was got, and the functions by
- * the value of the last sample type.
+ * the value of the last sample type; or, of one instant, the threads.
  */
 #include <inttypes.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "output/dump.h"
 #include "output/words.h"
 #include "output/writer.h"
 #include "profile/top.h"
@@ -84,6 +85,13 @@ static int text_write(struct profile *profile, struct bytes *out, struct error *
 	int64_t sum = 0;
 
 	(void)err;
+	if (dump_suits(profile)) {
+		write_comments(profile, out);
+		write_time(profile, out);
+		bytes_append(out, "\n", 1);
+		dump_write(profile, out);
+		return 0;
+	}
 	top_compute(profile, type, &top);
 	struct words_scale scale = words_scale(
 	        profile_text(profile, profile->types[type].unit), top.total);

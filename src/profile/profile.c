@@ -149,9 +149,14 @@ uint32_t profile_function(struct profile *profile, const struct profile_function
 
 uint32_t profile_pseudo(struct profile *profile, const char *name)
 {
+	return profile_named(profile, 0, name);
+}
+
+uint32_t profile_named(struct profile *profile, uint32_t mapping, const char *name)
+{
 	profile_str str = profile_string(profile, name);
-	struct location_key key = {.address = str, .is_pseudo = 1};
-	struct profile_location location = {.is_pseudo = true};
+	struct location_key key = {.address = str, .mapping = mapping, .is_pseudo = 1};
+	struct profile_location location = {.mapping = mapping, .is_pseudo = true};
 
 	uint32_t n = intern_add(&profile->location_keys, &key, sizeof key);
 	if (n == profile->locations.n) {

@@ -55,7 +55,7 @@ struct profile_line {
 struct profile_location {
 	uint32_t mapping; /* id, or 0 */
 	uint64_t address;
-	bool is_pseudo;    /* stands for no code: "[not sampled]" */
+	bool is_pseudo;    /* stands for no code: "[not sampled]", or has no address */
 	size_t first_line; /* its lines are profile.lines.v[first_line …] */
 	size_t nlines;     /* innermost inlined function first */
 };
@@ -120,6 +120,8 @@ uint32_t profile_location(struct profile *profile, uint32_t mapping, uint64_t ad
 uint32_t profile_function(struct profile *profile, const struct profile_function *function);
 /* A location that stands for no code, with one function of that name. */
 uint32_t profile_pseudo(struct profile *profile, const char *name);
+/* The same in a mapping (or 0): code whose address is hidden from us. */
+uint32_t profile_named(struct profile *profile, uint32_t mapping, const char *name);
 
 /* Gives a location its lines (copied), innermost first; once for each. */
 void profile_set_lines(struct profile *profile, uint32_t location,

@@ -56,6 +56,9 @@ struct arch_prstatus {
 int arch_regs_from_prstatus(const struct arch_prstatus *raw, struct regs *regs)
         __attribute__((warn_unused_result));
 
+/* The system call that the thread is in or on its way out of; -1: none. */
+long arch_syscall_nr(const struct arch_prstatus *raw);
+
 /*
  * Whether the thread was stopped on its way out of a system call that failed
  * with EINTR and that does not restart by itself. `*nr` gets the call's number
@@ -75,6 +78,13 @@ void arch_syscall_restart(struct arch_prstatus *raw);
  * again would be wrong (close) is not among them.
  */
 bool arch_syscall_needs_restart(long nr);
+
+/*
+ * How far FP is above SP in the body of a function that keeps its frame pointer,
+ * as its first instructions say; `code` begins where the function does. `nsaved`
+ * registers are pushed besides FP. 0: they do not say.
+ */
+uint64_t arch_frame_size(const uint8_t *code, size_t len, unsigned nsaved);
 
 /*
  * Whether the bytes that end at a return address are a call instruction.

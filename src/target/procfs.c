@@ -227,6 +227,8 @@ static void parse_status_line(struct text *t, struct procfs_status *out)
 		out->sig_pending = text_number(t, 16);
 	} else if (text_take(t, "ShdPnd:")) {
 		out->shared_pending = text_number(t, 16);
+	} else if (text_take(t, "voluntary_ctxt_switches:")) {
+		out->voluntary_switches = text_number(t, 10);
 	} else if (text_take(t, "nonvoluntary_ctxt_switches:")) {
 		out->involuntary_switches = text_number(t, 10);
 	}
@@ -247,6 +249,32 @@ int procfs_parse_status(const char *text, size_t len, struct procfs_status *out)
 		text = nl ? nl + 1 : end;
 	}
 	return out->pid > 0 && out->tgid > 0 ? 0 : -EINVAL;
+}
+
+bool procfs_next_kernel_frame(const char **text, const char *end, char *name, size_t size)
+{
+	while (*text < end) {
+		const char *nl = memchr(*text, '\n', (size_t)(end - *text));
+		const char *line_end = nl ? nl : end;
+		const char *p = memchr(*text, ']', (size_t)(line_end - *text));
+		size_t len = 0;
+
+		*text = nl ? nl + 1 : end;
+		if (!p)
+			continue;
+		p++;
+		while (p < line_end && *p == ' ')
+			p++;
+		while (p + len < line_end && p[len] != '+' && p[len] != ' ' &&
+		       len + 1 < size)
+			len++;
+		if (len == 0)
+			continue;
+		memcpy(name, p, len);
+		name[len] = '\0';
+		return true;
+	}
+	return false;
 }
 
 ssize_t procfs_read(int dirfd, const char *path, size_t max, char **text)

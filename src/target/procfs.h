@@ -72,9 +72,18 @@ struct procfs_status {
 	uint64_t sig_blocked;
 	uint64_t sig_pending;          /* of the thread */
 	uint64_t shared_pending;       /* of the process */
+	uint64_t voluntary_switches;   /* how often it gave its processor up: to sleep */
 	uint64_t involuntary_switches; /* how often that was taken from it */
 };
 int procfs_parse_status(const char *text, size_t len, struct procfs_status *out)
+        __attribute__((warn_unused_result));
+
+/*
+ * The next frame of /proc/PID/task/TID/stack, leaf first, one a line:
+ * "[<0>] do_epoll_wait+0x6a5/0x860\n", "[<0>] nf_hook+0x1/0x2 [nf_tables]\n". Its
+ * function's name goes to `name`, cut to fit. Moves *text on; false at the end.
+ */
+bool procfs_next_kernel_frame(const char **text, const char *end, char *name, size_t size)
         __attribute__((warn_unused_result));
 
 /*

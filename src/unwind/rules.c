@@ -13,12 +13,16 @@
  * call left there: it is the first byte of a function, and in front of it is padding.
  * That is such a stack's end.
  *
- * What a rule cannot say is passed on. Two things are to be known about that:
+ * What a rule cannot say is passed on. Three things are to be known about that:
  *
  *   - rules do not follow the registers that they do not need (rule.lost); they
  *     become unknown. If a frame further up asks for one of them, the driver
  *     walks the whole stack again without rules: walk->dropped tells it that
  *     there was something to lose.
+ *   - a thread that was looked at asleep has no FP until a frame restores one, and
+ *     code without optimisation goes by it. How far it is above SP can be told from
+ *     the function's first instructions, or was seen at this place before. What is
+ *     found there must be a return address, right behind a call;
  *   - where there is an FDE, frame pointers would be a guess. If libunwind did not
  *     answer for a complex one either (or is not to be asked), the stack ends:
  *     unwind_backend_complex stands between it and those that go by other means.
@@ -33,17 +37,40 @@
 #define SLOT_BITS 15
 #define NSLOTS    (1u << SLOT_BITS)
 
+/* The first bytes of a function, in which it makes room for its frame. */
+#define PROLOGUE_BYTES 96
+
 struct slot {
 	const struct module *module;
 	uint32_t vaddr; /* code further up in a module, which is rare, is not kept */
 	struct cfi_rule rule;
+	/*
+	 * Where FP is the way to the CFA: how far it is above SP here, by the code or
+	 * by the frames met here; 0: not known, or not always the same.
+	 */
+	uint32_t frame_size;
+	bool is_measured; /* by frames met */
 };
 
 struct state {
 	struct slot slots[NSLOTS];
 };
 
-static struct cfi_rule make_rule(struct walk *walk, uint64_t vaddr)
+/* See struct slot. */
+static uint32_t size_by_code(const struct walk *walk, const struct fde *fde,
+                             struct cfi_rule rule)
+{
+	uint8_t code[PROLOGUE_BYTES];
+	size_t len = fde->end - fde->start;
+
+	if (len > sizeof code)
+		len = sizeof code;
+	len = module_read(walk->frame.where->module, fde->start, code, len);
+	return (uint32_t)arch_frame_size(code, len,
+	                                 (unsigned)__builtin_popcount(rule.lost));
+}
+
+static struct cfi_rule make_rule(struct walk *walk, uint64_t vaddr, uint32_t *frame_size)
 {
 	const struct space_map *where = walk->frame.where;
 	const struct fde_table *table = unwind_tables_find(walk->tables, where->module);
@@ -51,8 +78,11 @@ static struct cfi_rule make_rule(struct walk *walk, uint64_t vaddr)
 	struct cfi_rule rule = {.kind = CFI_NONE};
 	struct fde fde;
 
+	*frame_size = 0;
 	if (fde_find(table, vaddr, &fde)) {
 		rule = cfi_rule_at(&fde, vaddr, pc);
+		if (rule.kind == CFI_FROM_FP)
+			*frame_size = size_by_code(walk, &fde, rule);
 		rule.edge = rule.edge && unwind_is_sigreturn(walk, pc + 1);
 	} else if (fde_find(table, vaddr + 1, &fde) && fde.start == vaddr + 1 &&
 	           !fde.is_signal_frame) {
@@ -74,19 +104,50 @@ static struct slot *slot_of(struct state *state, const struct module *module,
 	return &state->slots[mixed & (NSLOTS - 1)];
 }
 
-static struct cfi_rule find_rule(struct state *state, struct walk *walk, uint64_t vaddr)
+/* The slot for this place in the code; `spare` where it is not kept. */
+static struct slot *find_slot(struct state *state, struct walk *walk, uint64_t vaddr,
+                              struct slot *spare)
 {
 	const struct module *module = walk->frame.where->module;
 	struct slot *slot = slot_of(state, module, vaddr);
 
 	if (slot->module == module && slot->vaddr == vaddr)
-		return slot->rule;
+		return slot;
 	if (vaddr > UINT32_MAX)
-		return make_rule(walk, vaddr);
-	slot->rule = make_rule(walk, vaddr);
+		slot = spare;
+	slot->rule = make_rule(walk, vaddr, &slot->frame_size);
+	slot->is_measured = false;
 	slot->module = module;
 	slot->vaddr = (uint32_t)vaddr;
-	return slot->rule;
+	return slot;
+}
+
+/* FP is known: so is how far it is above SP. */
+static void measure(const struct walk *walk, struct slot *slot)
+{
+	uint64_t size = walk->regs.r[ARCH_REG_FP] - walk->regs.r[ARCH_REG_SP];
+
+	if (size >= SNAPSHOT_MAX_BYTES)
+		return;
+	/* With alloca it differs from call to call. */
+	if (slot->is_measured && slot->frame_size != size)
+		size = 0;
+	slot->frame_size = (uint32_t)size;
+	slot->is_measured = true;
+}
+
+/* FP is not known: where it must be, if a return address says that it is right. */
+static bool infer_fp(struct walk *walk, const struct slot *slot, uint64_t *fp)
+{
+	uint8_t before[8];
+	uint64_t ra;
+
+	if (slot->frame_size == 0)
+		return false;
+	*fp = walk->regs.r[ARCH_REG_SP] + slot->frame_size;
+	return walk_read_word(walk, *fp + (uint64_t)slot->rule.cfa * 8 - 8, &ra) &&
+	       walk_read_text(walk, ra - sizeof before, before, sizeof before) &&
+	       arch_is_after_call(before, sizeof before);
 }
 
 /* The registers that rule.lost stands for, as a mask. */
@@ -116,15 +177,19 @@ static enum unwind_verdict stop(struct unwind_step *step, enum unwind_end end)
 	return UNWIND_STOP;
 }
 
-static enum unwind_verdict apply(struct walk *walk, struct cfi_rule rule,
+static enum unwind_verdict apply(struct walk *walk, struct slot *slot,
                                  struct unwind_step *step)
 {
-	unsigned base = rule.kind == CFI_FROM_SP ? ARCH_REG_SP : ARCH_REG_FP;
-	uint64_t cfa, ra, fp;
+	const struct cfi_rule rule = slot->rule;
+	uint64_t base = walk->regs.r[ARCH_REG_SP], cfa, ra, fp;
 
-	if (!regs_has(&walk->regs, base))
-		return stop(step, UNWIND_END_REGISTER);
-	cfa = walk->regs.r[base] + (uint64_t)rule.cfa * 8;
+	if (rule.kind == CFI_FROM_FP && regs_has(&walk->regs, ARCH_REG_FP)) {
+		measure(walk, slot);
+		base = walk->regs.r[ARCH_REG_FP];
+	} else if (rule.kind == CFI_FROM_FP && !infer_fp(walk, slot, &base)) {
+		return stop(step, walk_refusal_end(walk, UNWIND_END_REGISTER));
+	}
+	cfa = base + (uint64_t)rule.cfa * 8;
 	if (!walk_read_word(walk, cfa - 8, &ra))
 		return stop(step, walk_refusal_end(walk, UNWIND_END_MEMORY));
 	keep_registers(walk, &rule, step);
@@ -145,11 +210,13 @@ static enum unwind_verdict rules_step(void *opaque, struct walk *walk,
                                       struct unwind_step *step)
 {
 	const struct space_map *where = walk->frame.where;
+	struct slot spare, *slot;
 	struct cfi_rule rule;
 
 	if (where->module == NULL)
 		return UNWIND_PASS;
-	rule = find_rule(opaque, walk, walk_lookup_pc(walk) - where->bias);
+	slot = find_slot(opaque, walk, walk_lookup_pc(walk) - where->bias, &spare);
+	rule = slot->rule;
 	/* A trampoline without an FDE right behind code that has one. */
 	if (rule.edge && unwind_is_sigreturn(walk, walk->frame.pc))
 		return UNWIND_PASS;
@@ -173,7 +240,7 @@ static enum unwind_verdict rules_step(void *opaque, struct walk *walk,
 	}
 	if (rule.kind == CFI_END)
 		return stop(step, UNWIND_END_MARKER);
-	return apply(walk, rule, step);
+	return apply(walk, slot, step);
 }
 
 static void *rules_state_new(void)

@@ -47,7 +47,7 @@ def _as(user):
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def redis():
+def redis(load=True):
     server = procs.program("redis-server")
     benchmark = procs.program("redis-benchmark")
     port = procs.free_port()
@@ -55,6 +55,8 @@ def redis():
     process = _quiet([server, "--port", str(port), "--bind", "127.0.0.1", "--save", "",
                       "--appendonly", "no", "--dir", directory])
     procs.wait_until("redis-server answers", lambda: _answers(port, process))
+    if not load:
+        return process.pid
     load = _quiet([benchmark, "-p", str(port), "-q", "-l", "-t", "set,get,lpush", "-c", "20",
                    "-P", "4"])
     procs.wait_until("redis-server works", lambda: procs.cpu_ns(process.pid) > 300000000)
@@ -121,8 +123,9 @@ def _postgres_bin():
     return os.path.dirname(os.path.realpath(initdb))
 
 
-def postgres(clients=2):
-    """The backend processes that pgbench's clients talk to."""
+def postgres(clients=2, rate=None):
+    """The backend processes that pgbench's clients talk to, as fast as they can or so
+    many times a second."""
     programs = _postgres_bin()
     pgbench = procs.program(programs + "/pgbench", "pgbench")
     user = _unprivileged()
@@ -140,7 +143,8 @@ def postgres(clients=2):
         [programs + "/pg_isready", "-q"], check=False, **options).returncode == 0)
     subprocess.run([pgbench, "-i", "-q", "-s", "1"], check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, **options)
-    _quiet([pgbench, "-n", "-S", "-c", str(clients), "-T", "600"], **options)
+    slowly = ["-R", str(rate)] if rate else []
+    _quiet([pgbench, "-n", "-S", "-c", str(clients), "-T", "600"] + slowly, **options)
 
     def backends():
         found = []
@@ -151,10 +155,12 @@ def postgres(clients=2):
                 found.append(pid)
         return found if len(found) >= clients else None
 
+    least = 5000000 if rate else 200000000
+
     def busy():
         try:
             pids = backends()
-            return pids[:clients] if pids and procs.cpu_ns(pids[0]) > 200000000 else None
+            return pids[:clients] if pids and procs.cpu_ns(pids[0]) > least else None
         except OSError:
             return None
 

@@ -255,7 +255,11 @@ static struct outcome sample(pid_t pid, enum cpu_source source, double hz, uint6
 {
 	struct outcome outcome = {0};
 	struct sampler_options options = {
-	        .frequency_hz = hz, .duration_ns = ms * NS_PER_MS, .cpu_source = source};
+	        .frequency_hz = hz,
+	        .duration_ns = ms * NS_PER_MS,
+	        .cpu_source = source,
+	        .running = true,
+	};
 	struct queue *queue = queue_new(64);
 	struct target *target = target_open(pid, NULL);
 	struct sampler *sampler = sampler_new(&options, &target, 1, queue, NULL);
@@ -364,8 +368,8 @@ struct running {
 
 static struct running start_running(uint64_t ms)
 {
-	struct sampler_options options = {.frequency_hz = 200,
-	                                  .duration_ns = ms * NS_PER_MS};
+	struct sampler_options options = {
+	        .frequency_hz = 200, .duration_ns = ms * NS_PER_MS, .running = true};
 	struct running r = {.pid = start_child(spin), .queue = queue_new(64)};
 
 	r.target = target_open(r.pid, NULL);

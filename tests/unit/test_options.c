@@ -79,7 +79,7 @@ static void test_defaults(void **state)
 	assert_true(o.frequency_hz == 99);
 	assert_string_equal(o.output, "profile.pb.gz");
 	assert_ptr_equal(o.format, &writer_pprof);
-	assert_int_equal(o.mode, MODE_CPU);
+	assert_int_equal(o.modes, MODE_CPU);
 	assert_int_equal(o.accounting, ACCOUNTING_AUTO);
 	assert_int_equal(o.unwinder, UNWIND_AUTO);
 	assert_int_equal(o.max_depth, 512);
@@ -351,10 +351,13 @@ static const struct {
         {{"-p", "1", "-o", "a", "-o", "b"}, "--output is given twice"},
         {{"-p", "1", "-f", "xml"}, "give pprof, folded, svg or text"},
         {{"-p", "1", "-f", ""}, "--format ''"},
-        {{"-p", "1", "-m", "wall"}, "--mode wall is not in this version"},
-        {{"-p", "1", "-m", "block"}, "--mode block is not in this version"},
         {{"-p", "1", "-m", "heap"}, "--mode heap is not in this version"},
-        {{"-p", "1", "-m", "threads"}, "--mode threads is not in this version"},
+        {{"-p", "1", "-m", "wall,block"}, "only cpu and wall go together"},
+        {{"-p", "1", "-m", "cpu,threads"}, "only cpu and wall go together"},
+        {{"-p", "1", "-m", "cpu,"}, "--mode 'cpu,' is not known"},
+        {{"-p", "1", "-m", ""}, "--mode '' is not known"},
+        {{"-p", "1", "--wait-detail"}, "--wait-detail tells of sleeping threads"},
+        {{"-p", "1", "--kernel-stacks"}, "--kernel-stacks tells of sleeping threads"},
         {{"-p", "1", "-m", "CPU"}, "--mode 'CPU' is not known"},
         {{"-p", "1", "--accounting", "x"}, "give auto, schedstat or stat"},
         {{"-p", "1", "--unwinder", "dwarf"}, "give auto, rules, fp or libunwind"},

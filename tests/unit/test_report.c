@@ -219,7 +219,7 @@ static void test_nothing_sampled(void **state)
 	f->target[0].result.cpu_ns = f->target[0].result.sampled_ns = 0;
 	says(f, "0 samples written");
 	says(f, "the process used no CPU time");
-	says(f, "-m wall, which this version does not have");
+	says(f, "To see where it waits: -m wall");
 	says_not(f, "cumulative");
 	f->receipt.ntargets = 2;
 	says(f, "the processes used no CPU time");

@@ -123,8 +123,9 @@ static void test_unknown_registers(void **state)
 			shot_expect_end(&shot, UNWIND_END_MARKER);
 		}
 	}
-	/* SP, PC; RBP for frames of variable size; and all at once. */
-	assert_true(unknown >= 4);
+	/* SP and PC. RBP is found again where it has been seen at the same place; of
+	 * frames that go by other registers this is not so. */
+	assert_true(unknown >= 2);
 	shot_end(&shot);
 }
 

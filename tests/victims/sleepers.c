@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* build sleepers: -O2 -pthread */
 /*
- * sleepers long|short: one thread in each blocking call that a stop could
+ * sleepers long|short [busy]: one thread in each blocking call that a stop could
  * disturb, those that then return EINTR to the program and those that the
  * kernel restarts. With "long" they sleep until the end; with "short" each
  * sleep lasts a few milliseconds with some work in between, so that threads
- * are often met on their way into the call.
+ * are often met on their way into the call. With "busy" one more thread runs all
+ * the time.
  *
  * Nothing here installs a signal handler but for the thread in pause(), so an
  * EINTR has no other cause than somebody's stop. Prints
@@ -151,6 +152,13 @@ static void *waker(void *arg)
 	return NULL;
 }
 
+VICTIM_NOINLINE static void *spinner(void *arg)
+{
+	for (;;)
+		VICTIM_BURN(1000000);
+	return arg;
+}
+
 static struct sleeper *find(const char *name)
 {
 	for (size_t i = 0; i < NSLEEPERS; i++)
@@ -201,6 +209,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < NSLEEPERS; i++)
 		start_one(&sleepers[i]);
 	sem_post(&all_started);
+	if (argc > 2 && strcmp(argv[2], "busy") == 0)
+		victim_thread(spinner, NULL, "spinner");
 	usleep(100000);
 	victim_ready();
 	victim_wait();
