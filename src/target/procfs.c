@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,7 +177,12 @@ int procfs_parse_stat(const char *text, size_t len, struct procfs_stat *out)
 		(void)text_number(&t, 10);
 	out->utime_ticks = text_number(&t, 10); /* field 14 */
 	out->stime_ticks = text_number(&t, 10);
-	for (int field = 16; field <= 21; field++)
+	for (int field = 16; field <= 17; field++) { /* signed in the kernel */
+		int64_t ticks = text_signed(&t);
+
+		out->children_ticks += ticks > 0 ? (uint64_t)ticks : 0;
+	}
+	for (int field = 18; field <= 21; field++)
 		(void)text_signed(&t);
 	out->start_ticks = text_number(&t, 10); /* field 22 */
 	if (t.failed)
@@ -187,6 +193,31 @@ int procfs_parse_stat(const char *text, size_t len, struct procfs_stat *out)
 	if (t.failed)
 		out->processor = -1;
 	return 0;
+}
+
+pid_t procfs_next_pid(const char **text, size_t *len)
+{
+	struct text t = text_init(*text, *len);
+	uint64_t pid = 0;
+
+	while (pid == 0 && !t.failed) {
+		while (t.p < t.end && (*t.p == ' ' || *t.p == '\n'))
+			t.p++;
+		pid = text_number(&t, 10);
+		if (pid > INT_MAX)
+			t.failed = true;
+	}
+	*text = t.p;
+	*len = (size_t)(t.end - t.p);
+	return t.failed ? 0 : (pid_t)pid;
+}
+
+void procfs_parse_pids(const char *text, size_t len, struct pids *pids)
+{
+	pid_t pid;
+
+	while ((pid = procfs_next_pid(&text, &len)) > 0)
+		array_push(pids, pid);
 }
 
 /* One line of /proc/PID/status: "Key:\tvalue"; sets what belongs to the key. */
@@ -339,6 +370,16 @@ ssize_t procfs_read_fixed(int dirfd, const char *path, char *buf, size_t size)
 	close(fd);
 	buf[len] = '\0';
 	return (ssize_t)len;
+}
+
+int procfs_read_stat(int dirfd, const char *dir, struct procfs_stat *out)
+{
+	char path[64], text[1024];
+	ssize_t n;
+
+	snprintf(path, sizeof path, "%s/stat", dir);
+	n = procfs_read_fixed(dirfd, path, text, sizeof text);
+	return n < 0 ? (int)n : procfs_parse_stat(text, (size_t)n, out);
 }
 
 int procfs_read_comm(int dirfd, const char *path, char comm[PROCFS_COMM_LEN])

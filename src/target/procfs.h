@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/array.h"
+
 #define PROCFS_COMM_LEN 16 /* TASK_COMM_LEN: with its NUL */
 
 /* /proc/PID/task/TID/schedstat: "5071812 36035 12\n" */
@@ -48,8 +50,10 @@ struct procfs_stat {
 	unsigned flags;       /* PF_*; PF_KTHREAD is 0x200000 */
 	uint64_t utime_ticks; /* in sysconf(_SC_CLK_TCK) */
 	uint64_t stime_ticks;
-	uint64_t start_ticks; /* since boot */
-	int processor;        /* where it runs or ran last; -1: not told */
+	uint64_t children_ticks; /* cutime and cstime: what its children that ended
+				    and were waited for had used, with theirs */
+	uint64_t start_ticks;    /* since boot */
+	int processor;           /* where it runs or ran last; -1: not told */
 };
 #define PROCFS_PF_KTHREAD 0x00200000u
 int procfs_parse_stat(const char *text, size_t len, struct procfs_stat *out)
@@ -78,6 +82,23 @@ struct procfs_status {
 int procfs_parse_status(const char *text, size_t len, struct procfs_status *out)
         __attribute__((warn_unused_result));
 
+struct pids {
+	pid_t *v;
+	size_t n;
+	size_t cap;
+};
+
+/*
+ * /proc/PID/task/TID/children "4711 4713 " and cgroup.procs "4711\n4713\n": takes
+ * the first number off *text, which has *len bytes, and moves both past it. 0 in
+ * the text is a process that has no number in our pid namespace, and is passed
+ * over. Returns 0 at the end, and at whatever is no number.
+ */
+pid_t procfs_next_pid(const char **text, size_t *len);
+
+/* Appends all numbers of such a text. */
+void procfs_parse_pids(const char *text, size_t len, struct pids *pids);
+
 /*
  * The next frame of /proc/PID/task/TID/stack, leaf first, one a line:
  * "[<0>] do_epoll_wait+0x6a5/0x860\n", "[<0>] nf_hook+0x1/0x2 [nf_tables]\n". Its
@@ -96,6 +117,11 @@ ssize_t procfs_read(int dirfd, const char *path, size_t max, char **text)
 
 /* Reads into the caller's buffer, NUL-terminates; the length or -errno. */
 ssize_t procfs_read_fixed(int dirfd, const char *path, char *buf, size_t size)
+        __attribute__((warn_unused_result));
+
+/* Reads and parses `dir`/stat: of a process's own directory, or a thread's. 0 or
+ * -errno; -ESRCH when it has ended and been waited for. */
+int procfs_read_stat(int dirfd, const char *dir, struct procfs_stat *out)
         __attribute__((warn_unused_result));
 
 /*
