@@ -19,7 +19,7 @@
 
 #define CMDLINE_MAX 4096
 
-/* The target of /proc/PID/exe, without " (deleted)". */
+/* The target of /proc/PID/exe, without " (deleted)"; NULL if it cannot be read. */
 static char *read_exe(int proc_fd)
 {
 	static const char deleted[] = " (deleted)";
@@ -28,21 +28,21 @@ static char *read_exe(int proc_fd)
 	ssize_t n = readlinkat(proc_fd, "exe", buf, sizeof buf - 1);
 
 	if (n < 0)
-		return xstrdup("");
+		return NULL;
 	buf[n] = '\0';
 	if ((size_t)n > tail && strcmp(buf + (size_t)n - tail, deleted) == 0)
 		buf[(size_t)n - tail] = '\0';
 	return xstrdup(buf);
 }
 
-/* "redis-server\0*:6379\0" -> "redis-server *:6379" */
+/* "redis-server\0*:6379\0" -> "redis-server *:6379"; NULL if it cannot be read. */
 static char *read_cmdline(int proc_fd)
 {
 	char *text;
 	ssize_t n = procfs_read(proc_fd, "cmdline", CMDLINE_MAX, &text);
 
 	if (n < 0)
-		return xstrdup("");
+		return NULL;
 	while (n > 0 && text[n - 1] == '\0')
 		n--;
 	for (ssize_t i = 0; i < n; i++) {
@@ -52,12 +52,19 @@ static char *read_cmdline(int proc_fd)
 	return text;
 }
 
+/* Takes a new text if there is one. */
+static void renew(char **old, char *text)
+{
+	if (!text && *old)
+		return;
+	free(*old);
+	*old = text ? text : xstrdup("");
+}
+
 void target_refresh(struct target *target)
 {
-	free(target->exe);
-	free(target->cmdline);
-	target->exe = read_exe(target->proc_fd);
-	target->cmdline = read_cmdline(target->proc_fd);
+	renew(&target->exe, read_exe(target->proc_fd));
+	renew(&target->cmdline, read_cmdline(target->proc_fd));
 	/* A process on its way out keeps the name it was opened with. */
 	char comm[PROCFS_COMM_LEN];
 	if (procfs_read_comm(target->proc_fd, "comm", comm) == 0)
@@ -199,16 +206,30 @@ fail:
 	return NULL;
 }
 
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void target_release(struct target *target)
+{
+	close_fd(&target->pid_fd);
+	close_fd(&target->task_fd);
+	close_fd(&target->proc_fd);
+	/* Its number may be another's by now. */
+	atomic_store(target->memory_tid, -1);
+	target->have_cpu_clock = false;
+	free(target->cmdline);
+	target->cmdline = xstrdup("");
+}
+
 void target_free(struct target *target)
 {
 	if (!target)
 		return;
-	if (target->pid_fd >= 0)
-		close(target->pid_fd);
-	if (target->task_fd >= 0)
-		close(target->task_fd);
-	if (target->proc_fd >= 0)
-		close(target->proc_fd);
+	target_release(target);
 	free(target->exe);
 	free(target->cmdline);
 	free((void *)(uintptr_t)target->memory_tid);

@@ -27,8 +27,8 @@ struct target {
 	int task_fd; /* /proc/PID/task */
 	int pid_fd;  /* readable when the last thread has ended; -1 before Linux 5.3 */
 	char comm[PROCFS_COMM_LEN];
-	char *exe;     /* the link's text at opening, " (deleted)" taken off; or "" */
-	char *cmdline; /* arguments joined with spaces, printable; or "" */
+	char *exe; /* the link's text at the last refresh, " (deleted)" taken off; or "" */
+	char *cmdline;             /* arguments joined with spaces, printable; or "" */
 	_Atomic pid_t *memory_tid; /* whose memory is read; found anew when it ends */
 	clockid_t cpu_clock;
 	bool have_cpu_clock;
@@ -42,8 +42,15 @@ struct target {
 struct target *target_open(pid_t pid, struct error *err);
 void target_free(struct target *target);
 
-/* Reads comm, exe and cmdline again, as after an exec. */
+/* Reads comm, exe and cmdline again, as after an exec. What cannot be read, as of
+ * a process that has ended, stays as it was. */
 void target_refresh(struct target *target);
+
+/*
+ * Gives back the descriptors and most of the memory of a process that has ended;
+ * reading it fails from now on. Nobody may be reading it meanwhile.
+ */
+void target_release(struct target *target);
 
 /* Whether any thread of the process still lives; its first may have ended. */
 bool target_alive(const struct target *target);
