@@ -90,6 +90,8 @@ struct unwind_backend {
 	/* State that is kept between stacks; both NULL if there is none. */
 	void *(*state_new)(void);
 	void (*state_free)(void *state);
+	/* Drops what it knows of a space that goes; NULL if that is nothing. */
+	void (*forget)(void *state, const struct space *space);
 	enum unwind_verdict (*step)(void *state, struct walk *walk,
 	                            struct unwind_step *step);
 };

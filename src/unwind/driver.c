@@ -101,6 +101,16 @@ void unwinder_free(struct unwinder *unwinder)
 	free(unwinder);
 }
 
+void unwinder_forget(struct unwinder *unwinder, const struct space *space)
+{
+	for (size_t i = 0; i < UNWIND_MAX_BACKENDS; i++) {
+		const struct unwind_backend *backend = unwinder->method->backend[i];
+
+		if (backend != NULL && backend->forget != NULL)
+			backend->forget(unwinder->state[i], space);
+	}
+}
+
 static void walk_begin(struct walk *walk, struct unwinder *unwinder, struct space *space,
                        const struct snapshot *snap, const struct unwind_demand *demand)
 {

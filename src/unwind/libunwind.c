@@ -384,14 +384,31 @@ static void *libunwind_state_new(void)
 	return xcalloc(1, sizeof(struct state));
 }
 
-static void libunwind_state_free(void *opaque)
+static void unwound_space_fini(struct unwound_space *space)
+{
+	unw_destroy_addr_space(space->as);
+	free(space->code);
+}
+
+static void libunwind_forget(void *opaque, const struct space *space)
 {
 	struct state *state = opaque;
 
 	for (size_t i = 0; i < state->spaces.n; i++) {
-		unw_destroy_addr_space(state->spaces.v[i].as);
-		free(state->spaces.v[i].code);
+		if (state->spaces.v[i].space != space)
+			continue;
+		unwound_space_fini(&state->spaces.v[i]);
+		state->spaces.v[i] = state->spaces.v[--state->spaces.n];
+		return;
 	}
+}
+
+static void libunwind_state_free(void *opaque)
+{
+	struct state *state = opaque;
+
+	for (size_t i = 0; i < state->spaces.n; i++)
+		unwound_space_fini(&state->spaces.v[i]);
 	array_fini(&state->spaces);
 	free(state);
 }
@@ -400,5 +417,6 @@ const struct unwind_backend unwind_backend_libunwind = {
         .name = "libunwind",
         .state_new = libunwind_state_new,
         .state_free = libunwind_state_free,
+        .forget = libunwind_forget,
         .step = libunwind_step,
 };

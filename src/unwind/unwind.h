@@ -63,11 +63,12 @@ struct unwinder;
 
 /*
  * Keeps what it learns between stacks. Used from one thread at a time. Spaces
- * and modules are known again by their addresses: those it was given must live
- * until it is freed.
+ * and modules are known again by their addresses: modules that it was given must
+ * live until it is freed, and spaces too, or until it has forgotten them.
  */
 struct unwinder *unwinder_new(enum unwind_method method);
 void unwinder_free(struct unwinder *unwinder);
+void unwinder_forget(struct unwinder *unwinder, const struct space *space);
 
 #define UNWIND_MAX_BACKENDS 7
 
