@@ -87,6 +87,8 @@ static void handle_timer(struct sampler *sampler)
 			sampler->stats.late_ticks++;
 		sampler_meet(sampler);
 		if (sampler->visits.n == 0) {
+			sampler_retire(sampler);
+			sampler_adopt(sampler, now);
 			sampler_tick(sampler, now);
 			sampler_begin_round(sampler);
 		}
@@ -109,25 +111,11 @@ void sampler_clear_child(struct sampler *sampler)
 		;
 }
 
-static bool all_gone(struct sampler *sampler)
-{
-	bool all = true;
-
-	for (size_t i = 0; i < sampler->ntargets; i++) {
-		struct sampler_target *st = &sampler->targets[i];
-
-		if (!st->result.gone && !target_alive(st->target))
-			st->result.gone = true;
-		all = all && st->result.gone;
-	}
-	return all;
-}
-
 /* A zombie's clock still tells its total, until its parent takes its status. */
 static void read_clocks(struct sampler *sampler)
 {
-	for (size_t i = 0; i < sampler->ntargets; i++) {
-		struct sampler_target *st = &sampler->targets[i];
+	for (size_t i = 0; i < sampler->live.n; i++) {
+		struct sampler_target *st = &sampler->targets[sampler->live.v[i]];
 
 		(void)!target_cpu_ns(st->target, &st->cpu_ns);
 	}
@@ -166,7 +154,7 @@ static void run(struct sampler *sampler)
 		}
 		if (fds[0].revents) {
 			handle_timer(sampler);
-			if (all_gone(sampler))
+			if (sampler_is_over(sampler))
 				return;
 		}
 	}
@@ -231,23 +219,21 @@ void sampler_close_sleep(struct sampler *sampler, struct thread *thread, uint64_
 	              (struct sampler_unsampled){.wait_ns = wait, .sleep_ns = rest});
 }
 
-/* Where every thread sleeps at the end. */
-static void close_sleeps(struct sampler *sampler, uint64_t now_ns)
+/* Where every thread of a process sleeps at the end, its own or the run's. */
+void sampler_close_sleeps(struct sampler *sampler, size_t index, uint64_t now_ns)
 {
-	for (size_t i = 0; i < sampler->ntargets; i++) {
-		struct sampler_target *st = &sampler->targets[i];
+	struct sampler_target *st = &sampler->targets[index];
 
-		for (size_t t = 0; t < st->threads.list.n; t++) {
-			struct thread *thread = st->threads.list.v[t];
+	if (!sampler->options.sleeping || sampler->options.once)
+		return;
+	for (size_t t = 0; t < st->threads.list.n; t++) {
+		struct thread *thread = st->threads.list.v[t];
 
-			if (!sampler_wants(sampler, thread->tid))
-				continue;
-			(void)activity_look(st->target, thread,
-			                    sampler->options.cpu_source);
-			sampler_close_sleep(sampler, thread, now_ns);
-		}
+		if (!sampler_wants(sampler, thread->tid))
+			continue;
+		(void)activity_look(st->target, thread, sampler->options.cpu_source);
+		sampler_close_sleep(sampler, thread, now_ns);
 	}
-	sampler_flush_credits(sampler, true);
 }
 
 /*
@@ -255,7 +241,7 @@ static void close_sleeps(struct sampler *sampler, uint64_t now_ns)
  * beyond all its known threads: those that came and went between two looks, and
  * the last moments of those that ended.
  */
-static void close_account(struct sampler *sampler, size_t index)
+void sampler_close_account(struct sampler *sampler, size_t index)
 {
 	struct sampler_target *st = &sampler->targets[index];
 	uint64_t total, claimed = st->result.sampled_ns;
@@ -285,8 +271,11 @@ static void close_account(struct sampler *sampler, size_t index)
 		add_unsampled(sampler, NULL,
 		              (struct sampler_unsampled){.target = index,
 		                                         .cpu_ns = total - claimed});
+	else /* the clock of one that has ended was last read before its last sample */
+		total = claimed;
 	st->result.have_cpu_clock = st->target->have_cpu_clock;
 	st->result.cpu_ns = total;
+	st->result.life_ns = st->cpu_start_ns + total;
 }
 
 /*
@@ -332,11 +321,7 @@ static void capture_main(void *arg)
 		take_last_stops(sampler);
 	}
 	sampler->stats.end_ns = clock_monotonic_ns();
-	(void)all_gone(sampler);
-	for (size_t i = 0; i < sampler->ntargets; i++)
-		close_account(sampler, i);
-	if (sampler->options.sleeping && !sampler->options.once)
-		close_sleeps(sampler, sampler->stats.end_ns);
+	sampler_close_all(sampler);
 }
 
 /* In a thread of the profiler, also when the process apart came to a bad end. */
@@ -390,20 +375,11 @@ struct sampler *sampler_new(const struct sampler_options *options,
 	sampler->options.only_tids = tids;
 	sampler->queue = queue;
 	sampler->queue_capacity = queue_room(queue);
-	sampler->targets = xcalloc(ntargets, sizeof *sampler->targets);
-	sampler->ntargets = ntargets;
 	sampler->period_ns = (uint64_t)((double)NS_PER_SEC / options->frequency_hz);
 	atomic_store(&sampler->widest, SAMPLER_WINDOW_START);
 	seed(sampler);
-	for (size_t i = 0; i < ntargets; i++) {
-		struct sampler_target *st = &sampler->targets[i];
-
-		st->target = targets[i];
-		st->cpu_changed_ns = now;
-		(void)!target_cpu_ns(st->target, &st->cpu_start_ns);
-		st->cpu_ns = st->cpu_start_ns;
-		(void)sampler_scan(sampler, i, now, true);
-	}
+	for (size_t i = 0; i < ntargets; i++)
+		sampler_add_target(sampler, targets[i], false, now);
 	sampler->timer_fd = sampler->child_fd = sampler->stop_fd = sampler->done_fd = -1;
 	sampler->profiler_fd = -1;
 	sampler->nround = 1;
@@ -513,6 +489,11 @@ const struct sampler_unsampled *sampler_unsampled(const struct sampler *sampler,
 	return sampler->unsampled.v;
 }
 
+size_t sampler_ntargets(const struct sampler *sampler)
+{
+	return sampler->ntargets;
+}
+
 const struct sampler_target_result *sampler_result(const struct sampler *sampler,
                                                    size_t target)
 {
@@ -536,6 +517,7 @@ void sampler_free(struct sampler *sampler)
 	for (size_t i = 0; i < sampler->ntargets; i++)
 		threads_fini(&sampler->targets[i].threads);
 	free(sampler->targets);
+	array_fini(&sampler->live);
 	free((void *)(uintptr_t)sampler->options.only_tids);
 	array_fini(&sampler->unsampled);
 	array_fini(&sampler->visits);

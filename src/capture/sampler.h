@@ -19,6 +19,7 @@
 #include "capture/activity.h"
 #include "capture/queue.h"
 #include "capture/snapshot.h"
+#include "target/roster.h"
 #include "target/target.h"
 
 /* The priority of who samples, where it may be raised: they run seldom, briefly. */
@@ -37,6 +38,9 @@ struct sampler_options {
 	bool wait_detail;   /* what sleeping threads wait for */
 	bool kernel_stacks; /* where in the kernel they do */
 	bool no_traceback;  /* leaf and root will do */
+	/* More processes, taken up as they are added; its first members are the
+	 * sampler's targets. NULL: there are no more. */
+	struct roster *roster;
 	/*
 	 * Called in the capture process while a thread is stopped whose last stack
 	 * left its window, to copy more of its memory into the snapshot. NULL: never.
@@ -86,11 +90,13 @@ struct sampler_unsampled {
 	uint64_t sleep_ns; /* asleep, and its stack was never seen */
 };
 
-/* How each target ended up; one per target, in their order. */
+/* How each target ended up; one per target, in their order. Also of those that
+ * joined: there are sampler_ntargets. */
 struct sampler_target_result {
 	bool gone; /* ended during the run */
 	bool have_cpu_clock;
 	uint64_t cpu_ns;     /* by the process's CPU clock, over the run */
+	uint64_t life_ns;    /* by the same, since its birth */
 	uint64_t sampled_ns; /* what the samples weigh */
 };
 
@@ -148,6 +154,7 @@ void sampler_expect_elsewhere(struct sampler *sampler);
 
 /* After sampler_join. */
 const struct sampler_unsampled *sampler_unsampled(const struct sampler *sampler, size_t *n);
+size_t sampler_ntargets(const struct sampler *sampler);
 const struct sampler_target_result *sampler_result(const struct sampler *sampler,
                                                    size_t target);
 

@@ -47,7 +47,9 @@ struct sampler_hint {
 struct sampler {
 	struct sampler_options options;
 	struct sampler_target *targets;
-	size_t ntargets;
+	size_t ntargets, targets_cap;
+	ARRAY(size_t) live; /* indexes of those whose accounts are open */
+	uint64_t last_look; /* of the roster, to wait for when all have ended; or 0 */
 	struct queue *queue;
 	size_t queue_capacity;
 	struct sampler_stats stats;
@@ -123,6 +125,22 @@ void sampler_run_once(struct sampler *sampler);
 /* tick.c: begins a thread's account: at 0, or at what it has used when `first`. */
 void sampler_open_account(struct sampler *sampler, struct sampler_target *st,
                           struct thread *thread, uint64_t now_ns, bool first);
+
+/* members.c: enters one more process. */
+void sampler_add_target(struct sampler *sampler, const struct target *target, bool born,
+                        uint64_t now_ns);
+/* members.c: takes up what has been put on the roster. */
+void sampler_adopt(struct sampler *sampler, uint64_t now_ns);
+/* members.c: closes the accounts of those that have ended. No visit may be planned. */
+void sampler_retire(struct sampler *sampler);
+/* members.c: whether all have ended and no more can come. */
+bool sampler_is_over(struct sampler *sampler);
+/* members.c: the end of the run. */
+void sampler_close_all(struct sampler *sampler);
+/* sampler.c: these two close what is open of a process's threads: the time that they
+ * slept, and the CPU time. */
+void sampler_close_sleeps(struct sampler *sampler, size_t index, uint64_t now_ns);
+void sampler_close_account(struct sampler *sampler, size_t index);
 
 /* visit.c: finds out whether threads can be met on their processors. */
 void sampler_prepare_visits(struct sampler *sampler);

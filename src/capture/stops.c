@@ -73,8 +73,9 @@ void sampler_request_asleep(struct sampler *sampler, struct thread *thread)
 
 static struct thread *find_thread(struct sampler *sampler, pid_t tid)
 {
-	for (size_t i = 0; i < sampler->ntargets; i++) {
-		struct thread *thread = threads_find(&sampler->targets[i].threads, tid);
+	for (size_t i = 0; i < sampler->live.n; i++) {
+		struct sampler_target *st = &sampler->targets[sampler->live.v[i]];
+		struct thread *thread = threads_find(&st->threads, tid);
 
 		if (thread)
 			return thread;

@@ -163,7 +163,8 @@ void sampler_tick(struct sampler *sampler, uint64_t now_ns)
 	size_t nthreads = 0;
 
 	sampler->tick++;
-	for (size_t i = 0; i < sampler->ntargets; i++) {
+	for (size_t l = 0; l < sampler->live.n; l++) {
+		size_t i = sampler->live.v[l];
 		struct sampler_target *st = &sampler->targets[i];
 
 		if (st->result.gone)
