@@ -50,7 +50,8 @@ struct process {
 	uint64_t exec_checked_ns;
 	dev_t exe_dev; /* of the file it executes, to notice an exec */
 	ino_t exe_ino;
-	bool is_go; /* its main binary is: stacks come in pairs */
+	bool is_go;    /* its main binary is: stacks come in pairs */
+	bool released; /* it has ended: nothing is read of it any more */
 };
 
 #define NO_TALLY SIZE_MAX
@@ -92,8 +93,11 @@ struct who {
 };
 
 struct collector {
-	struct process *processes;
-	size_t nprocesses;
+	/* ROSTER_MAX of them, made when first sampled, but for the first ones. Set by
+	 * the collector's thread under `tables`, and never moved. */
+	struct process **processes;
+	const struct roster *roster;
+	bool label_processes; /* there may be more than one */
 	struct queue *queue;
 	struct profile *profile;
 	struct symbolizer *symbolizer;
@@ -123,17 +127,16 @@ struct collector {
 	bool started;
 };
 
-struct collector *collector_new(struct target **targets, size_t ntargets,
-                                struct queue *queue, struct profile *profile,
-                                struct symbolizer *symbolizer,
+struct collector *collector_new(const struct roster *roster, struct queue *queue,
+                                struct profile *profile, struct symbolizer *symbolizer,
                                 const struct options *options)
 {
 	struct collector *collector = xcalloc(1, sizeof *collector);
 
-	collector->processes = xcalloc(ntargets, sizeof *collector->processes);
-	collector->nprocesses = ntargets;
-	for (size_t i = 0; i < ntargets; i++)
-		collector->processes[i].target = targets[i];
+	collector->processes = xcalloc(ROSTER_MAX, sizeof *collector->processes);
+	collector->roster = roster;
+	collector->label_processes = options->children || options->cgroup ||
+	                             options->split || roster_count(roster) > 1;
 	collector->queue = queue;
 	collector->profile = profile;
 	collector->symbolizer = symbolizer;
@@ -257,8 +260,11 @@ static bool is_current(const struct collector *collector, struct process *proces
 static struct unwind_result unwind(struct collector *collector, struct process *process,
                                    const struct snapshot *snap)
 {
-	struct unwind_result result;
+	struct unwind_result result = {.end = UNWIND_END_BAD_PC};
 	bool stale;
+
+	if (process->released)
+		return result;
 
 	refresh_if_due(process, snap->time_ns);
 	result = unwinder_run(collector->unwinder, process->space, snap, NULL,
@@ -352,7 +358,7 @@ static uint32_t thread_index(struct collector *collector, const struct snapshot 
 		struct sampled_thread thread = {
 		        .target = snap->target,
 		        .tid = snap->tid,
-		        .elsewhere = collector->processes[snap->target].is_go,
+		        .elsewhere = collector->processes[snap->target]->is_go,
 		        .sleep_tally = NO_TALLY,
 		};
 
@@ -504,7 +510,7 @@ static void give_hint(struct collector *collector, struct sampled_thread *thread
 	    (result->end == UNWIND_END_WINDOW && want == WINDOW_MAX))
 		thread->elsewhere = true;
 	if (thread->extend_failures > EXTEND_PATIENCE &&
-	    !collector->processes[thread->target].is_go)
+	    !collector->processes[thread->target]->is_go)
 		thread->elsewhere = false;
 	sampler_hint(collector->sampler, thread->tid, want, thread->elsewhere);
 }
@@ -554,17 +560,45 @@ static void collect_without_stack(struct collector *collector, const struct snap
 	collector->stack_ends[UNWIND_END_NO_INFO]++;
 }
 
+static bool runs_go(const struct process *process)
+{
+	struct space_map *main_map = space_main(process->space);
+
+	return main_map && main_map->module && module_is_go(main_map->module);
+}
+
+/* What is known of a process, looked up when it is first met. Under `tables`. */
+static struct process *open_process(struct collector *collector, size_t index)
+{
+	struct process *process = collector->processes[index];
+
+	if (process)
+		return process;
+	process = xcalloc(1, sizeof *process);
+	process->target = roster_get(collector->roster, index)->target;
+	process->space = space_new(process->target, collector->modules);
+	process->maps_read_ns = process->exec_checked_ns = clock_monotonic_ns();
+	(void)notice_exec(process);
+	/* Go's threads have two stacks: their own, and the goroutine's. */
+	process->is_go = runs_go(process);
+	if (process->is_go)
+		sampler_expect_elsewhere(collector->sampler);
+	collector->processes[index] = process;
+	return process;
+}
+
 static void collect(struct collector *collector, const struct snapshot *snap)
 {
-	struct process *process = &collector->processes[snap->target];
 	struct sampled_thread *thread;
 	struct unwind_result result;
+	struct process *process;
 	uint32_t index, stack;
 
 	/* A mutex knows no order: without this we would mostly get it again. */
 	while (collector->live_waits)
 		sched_yield();
 	pthread_mutex_lock(&collector->tables);
+	process = open_process(collector, snap->target);
 	result = unwind(collector, process, snap);
 	pthread_mutex_unlock(&collector->tables);
 	index = thread_index(collector, snap);
@@ -616,31 +650,13 @@ static void *collector_main(void *arg)
 	return NULL;
 }
 
-static bool runs_go(const struct process *process)
-{
-	struct space_map *main_map = space_main(process->space);
-
-	return main_map && main_map->module && module_is_go(main_map->module);
-}
-
 int collector_start(struct collector *collector, struct sampler *sampler, struct error *err)
 {
-	uint64_t now = clock_monotonic_ns();
 	int r;
 
 	collector->sampler = sampler;
-	for (size_t i = 0; i < collector->nprocesses; i++) {
-		struct process *process = &collector->processes[i];
-
-		process->space = space_new(process->target, collector->modules);
-		process->maps_read_ns = process->exec_checked_ns = now;
-		(void)notice_exec(process);
-		enter_main_mapping(collector, process);
-		/* Go's threads have two stacks: their own, and the goroutine's. */
-		process->is_go = runs_go(process);
-		if (process->is_go)
-			sampler_expect_elsewhere(sampler);
-	}
+	for (size_t i = 0; i < roster_count(collector->roster); i++)
+		enter_main_mapping(collector, open_process(collector, i));
 	r = pthread_create(&collector->thread, NULL, collector_main, collector);
 	if (r != 0)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot start a thread: %s",
@@ -684,8 +700,8 @@ static bool read_live(void *ctx, uint64_t addr, void *buf, size_t len)
 void collector_extend(void *ctx, struct snapshot *snap)
 {
 	struct collector *collector = ctx;
-	struct process *process = &collector->processes[snap->target];
-	struct live live = {process->target, snap};
+	struct process *process;
+	struct live live = {.snap = snap};
 	struct unwind_demand demand = {read_live, &live};
 	struct timespec until;
 	int r;
@@ -703,17 +719,39 @@ void collector_extend(void *ctx, struct snapshot *snap)
 	if (r != 0)
 		return;
 	snap->extended = true;
-	if (process->space)
+	process = collector->processes[snap->target];
+	if (process && process->space) {
+		live.target = process->target;
 		(void)unwinder_run(collector->live_unwinder, process->space, snap, &demand,
 		                   collector->live_frames, collector->max_depth);
+	}
+	pthread_mutex_unlock(&collector->tables);
+}
+
+void collector_release(struct collector *collector, size_t index)
+{
+	struct roster_member *member = roster_get(collector->roster, index);
+	struct process *process;
+
+	pthread_mutex_lock(&collector->tables);
+	process = collector->processes[index];
+	if (process) {
+		process->released = true;
+		unwinder_forget(collector->unwinder, process->space);
+		unwinder_forget(collector->live_unwinder, process->space);
+		space_free(process->space);
+		process->space = NULL;
+	}
+	target_release(member->target);
 	pthread_mutex_unlock(&collector->tables);
 }
 
 static uint32_t label_set(struct collector *collector, size_t target, pid_t tid,
                           const char *comm, uint32_t wait)
 {
+	const struct roster_member *member = roster_get(collector->roster, target);
 	struct profile *profile = collector->profile;
-	struct profile_label labels[3 + WAITS_MAX_LABELS];
+	struct profile_label labels[4 + WAITS_MAX_LABELS];
 	size_t n = waits_labels(collector->waits, wait, profile, labels);
 
 	if (tid) {
@@ -723,11 +761,16 @@ static uint32_t label_set(struct collector *collector, size_t target, pid_t tid,
 		labels[n++] = (struct profile_label){
 		        .key = profile_string(profile, "thread_id"), .num = tid};
 	}
-	if (collector->nprocesses > 1)
+	if (collector->label_processes) {
 		labels[n++] = (struct profile_label){
 		        .key = profile_string(profile, "process_id"),
-		        .num = collector->processes[target].target->pid,
+		        .num = member->target->pid,
 		};
+		labels[n++] = (struct profile_label){
+		        .key = profile_string(profile, "process_name"),
+		        .str = profile_string(profile, roster_name(member)),
+		};
+	}
 	return profile_labels(profile, labels, n);
 }
 
@@ -886,8 +929,8 @@ static void tell_threads(const struct collector *collector)
 		log_verbose("thread %d (%s) of process %d: %" PRId64
 		            " samples, %.3f s of CPU time",
 		            thread->tid, thread->comm,
-		            collector->processes[thread->target].target->pid, sums[i].count,
-		            (double)sums[i].cpu_ns / 1e9);
+		            collector->processes[thread->target]->target->pid,
+		            sums[i].count, (double)sums[i].cpu_ns / 1e9);
 	}
 	free(sums);
 }
@@ -903,6 +946,20 @@ static void tell_unwinding(const struct collector *collector)
 	log_verbose("unwinding: %" PRIu64 " of %" PRIu64 " stacks were walked again with "
 	            "all registers",
 	            stats.nagain, stats.nstacks);
+}
+
+void collector_add_ended(struct collector *collector, size_t parent, uint64_t cpu_ns)
+{
+	struct sampler_unsampled entry = {.target = parent};
+	uint32_t location, stack;
+
+	if (!(collector->modes & (MODE_CPU | MODE_WALL)))
+		return;
+	location = profile_pseudo(collector->profile, "[not sampled, ended children]");
+	stack = profile_stack(collector->profile, &location, 1);
+	add_unsampled(collector, stack, &entry, SNAPSHOT_RUNNING,
+	              (struct weights){.cpu_ns = (int64_t)cpu_ns,
+	                               .wall_ns = (int64_t)cpu_ns});
 }
 
 void collector_finish(struct collector *collector)
@@ -928,9 +985,10 @@ void collector_free(struct collector *collector)
 	/* Unwinders know spaces and modules by address: they go first. */
 	unwinder_free(collector->unwinder);
 	unwinder_free(collector->live_unwinder);
-	for (size_t i = 0; i < collector->nprocesses; i++) {
-		if (collector->processes[i].space)
-			space_free(collector->processes[i].space);
+	for (size_t i = 0; i < ROSTER_MAX; i++) {
+		if (collector->processes[i] && collector->processes[i]->space)
+			space_free(collector->processes[i]->space);
+		free(collector->processes[i]);
 	}
 	free(collector->processes);
 	free(collector->frames);

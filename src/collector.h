@@ -16,7 +16,7 @@
 #include "options.h"
 #include "profile/profile.h"
 #include "symbol/symbol.h"
-#include "target/target.h"
+#include "target/roster.h"
 #include "unwind/unwind.h"
 
 struct collector;
@@ -25,9 +25,8 @@ struct collector;
 void collector_add_types(struct profile *profile, const struct options *options);
 
 /* Keeps everything it is given; owns none of it. */
-struct collector *collector_new(struct target **targets, size_t ntargets,
-                                struct queue *queue, struct profile *profile,
-                                struct symbolizer *symbolizer,
+struct collector *collector_new(const struct roster *roster, struct queue *queue,
+                                struct profile *profile, struct symbolizer *symbolizer,
                                 const struct options *options);
 
 /*
@@ -41,6 +40,13 @@ void collector_extend(void *ctx, struct snapshot *snap);
 int collector_start(struct collector *collector, struct sampler *sampler,
                     struct error *err);
 
+/*
+ * A process has ended and the sampler has done with it (roster_member.closed):
+ * gives back what reading it took, its descriptors among that. A snapshot that
+ * still waits in the queue will have no frames. Callable from any thread.
+ */
+void collector_release(struct collector *collector, size_t index);
+
 /* Waits until the queue is closed and worked off. */
 void collector_join(struct collector *collector);
 
@@ -49,6 +55,9 @@ void collector_join(struct collector *collector);
  * and the CPU time that no sample claims as "[not sampled]". After the join.
  */
 void collector_finish(struct collector *collector);
+
+/* Enters CPU time of children of a process that ended without having been seen. */
+void collector_add_ended(struct collector *collector, size_t parent, uint64_t cpu_ns);
 
 /* How many samples' stacks ended in which way. */
 const uint64_t *collector_stack_ends(const struct collector *collector);

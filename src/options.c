@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,69 @@ static int set_thread(struct parse *parse, const char *value)
 			return 0;
 	}
 	array_push(&parse->options->tids, tid);
+	return 0;
+}
+
+static int set_name(struct parse *parse, const char *value)
+{
+	char why[128];
+	regex_t pattern;
+	int r;
+
+	if (value[0] == '\0')
+		return wrong(parse->err, "--name is empty, and would fit every process: "
+		                         "give a part of a name");
+	if (parse->options->name && strcmp(parse->options->name, value) != 0)
+		return wrong(parse->err, "--name is given twice: join the two as "
+		                         "'(one|other)'");
+	r = regcomp(&pattern, value, REG_EXTENDED | REG_NOSUB);
+	if (r != 0) {
+		regerror(r, &pattern, why, sizeof why);
+		return wrong(parse->err,
+		             "--name '%.60s' is not a regular expression (%s): give one as "
+		             "for grep -E",
+		             value, why);
+	}
+	regfree(&pattern);
+	free(parse->options->name);
+	parse->options->name = xstrdup(value);
+	return 0;
+}
+
+static int set_all(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->all = true;
+	return 0;
+}
+
+static int set_children(struct parse *parse, const char *value)
+{
+	(void)value;
+	parse->options->children = true;
+	return 0;
+}
+
+static int set_cgroup(struct parse *parse, const char *value)
+{
+	if (value[0] == '\0')
+		return wrong(parse->err, "--cgroup is empty: give a path as "
+		                         "/proc/PID/cgroup shows it");
+	if (parse->options->cgroup && strcmp(parse->options->cgroup, value) != 0)
+		return wrong(parse->err, "--cgroup is given twice: name one group that "
+		                         "holds both");
+	free(parse->options->cgroup);
+	parse->options->cgroup = xstrdup(value);
+	return 0;
+}
+
+static int set_split(struct parse *parse, const char *value)
+{
+	if (strcmp(value, "process") != 0)
+		return wrong(parse->err,
+		             "--split-by '%.60s' is not known: use --split-by process",
+		             value);
+	parse->options->split = true;
 	return 0;
 }
 
@@ -388,10 +452,17 @@ static int set_version(struct parse *parse, const char *value)
 static const struct option_spec specs[] = {
         {"pid", 'p', "PID", set_pid, "the process to profile; may be repeated"},
         {"thread", 't', "TID", set_thread, "only this thread; may be repeated"},
+        {"name", 'n', "PATTERN", set_name, "the process whose name fits (as grep -E)"},
+        {"all", 0, NULL, set_all, "all processes that --name fits"},
+        {"children", 0, NULL, set_children, "and all processes below, also later ones"},
+        {"cgroup", 0, "PATH", set_cgroup, "all processes in this control group"},
         {"duration", 'd', "SECONDS", set_duration,
          "for how long (30, or until COMMAND ends)"},
         {"output", 'o', "FILE", set_output, "where to (profile.pb.gz); - is stdout"},
         {"format", 'f', "FORMAT", set_format, NULL},
+        {"split-by", 0, "process", set_split,
+         "a file each: profile.PID.pb.gz, or as %p in"
+         " FILE"},
         {"mode", 'm', "MODE", set_mode, "cpu, wall, cpu,wall, block or threads (cpu)"},
         {"frequency", 'F', "HZ", set_frequency, "samples a second of each thread (99)"},
         {"accounting", 0, "SOURCE", set_accounting,
@@ -529,19 +600,41 @@ static int parse_options(struct parse *parse, int argc, char **argv)
 	return 0;
 }
 
+/* What names a process that runs already; NULL if nothing does. */
+static const char *subject(const struct options *options)
+{
+	if (options->pids.n > 0)
+		return "pid";
+	if (options->tids.n > 0)
+		return "thread";
+	if (options->name)
+		return "name";
+	return options->cgroup ? "cgroup" : NULL;
+}
+
 static int check_subject(const struct options *options, struct error *err)
 {
-	bool process = options->pids.n > 0 || options->tids.n > 0;
+	const char *named = subject(options);
 
-	if (options->command && process)
+	if (options->command && named)
 		return wrong(err,
 		             "--%s and a command do not go together: profile what runs "
 		             "already, or start it after --",
-		             options->pids.n > 0 ? "pid" : "thread");
-	if (!options->command && !process)
+		             named);
+	if (options->all && !options->name)
+		return wrong(err, "--all says that all processes with a --name are meant: "
+		                  "give that too, or leave it out");
+	if (!options->command && !named)
 		return wrong(err,
 		             "nothing to profile: name a process with -p PID or start one "
 		             "with -- COMMAND; see --help");
+	if (options->tids.n > 0 && (options->children || options->name || options->cgroup))
+		return wrong(err,
+		             "--thread chooses threads, --%s whole processes: leave out "
+		             "one of them",
+		             options->children ? "children"
+		             : options->name   ? "name"
+		                               : "cgroup");
 	return 0;
 }
 
@@ -555,6 +648,9 @@ static int finish(struct parse *parse)
 	if (options->quiet && options->verbose)
 		return wrong(parse->err, "--quiet and --verbose contradict each other: "
 		                         "give one of them");
+	if (options->split && parse->output && strcmp(parse->output, "-") == 0)
+		return wrong(parse->err, "--split-by writes several files: give --output "
+		                         "a file name");
 	/* Both would write there, and the profile would not be one. */
 	if (options->command && parse->output && strcmp(parse->output, "-") == 0)
 		return wrong(parse->err, "--output - would mix the profile with what the "
@@ -612,7 +708,10 @@ void options_fini(struct options *options)
 	array_fini(&options->tids);
 	free(options->output);
 	free(options->command_line);
+	free(options->name);
+	free(options->cgroup);
 	options->output = options->command_line = NULL;
+	options->name = options->cgroup = NULL;
 }
 
 static void print_option(const struct option_spec *spec)
@@ -643,7 +742,9 @@ void options_print_help(void)
 	     "  cprof-attach -p 4711 -d 10 -o web.pb.gz && go tool pprof -http=: "
 	     "web.pb.gz\n"
 	     "  cprof-attach -p 4711 -o flame.svg\n"
+	     "  cprof-attach -n nginx --all -o nginx.pb.gz\n"
 	     "  cprof-attach -F 999 -- ./program --its own --options\n"
+	     "  cprof-attach --children -- make\n"
 	     "Exit status: 0 written, 1 failed, 2 wrong usage, 3 not permitted, 4 no "
 	     "process.");
 }

@@ -36,6 +36,11 @@ struct options {
 	enum options_action action;
 	ARRAY(pid_t) pids;     /* -p, without doubles */
 	ARRAY(pid_t) tids;     /* -t, without doubles; empty: all threads */
+	char *name;            /* -n: an extended regular expression, or NULL */
+	bool all;              /* all processes that have such a name */
+	char *cgroup;          /* --cgroup, or NULL */
+	bool children;         /* the processes below the targets, too */
+	bool split;            /* a file for each process */
 	char **command;        /* after --, NULL-terminated, or NULL */
 	double duration_s;     /* 30 unless said; 0: until COMMAND ends */
 	bool duration_ignored; /* one was given, and the mode has no use for it */

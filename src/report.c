@@ -25,7 +25,8 @@
 #include "profile/top.h"
 
 #define TOP_ROWS         10
-#define TARGETS_SHOWN    8
+#define TARGETS_SHOWN    8   /* in the summary */
+#define TARGETS_TOLD     100 /* in the comments */
 #define COLUMNS_DEFAULT  80
 #define COLUMNS_MIN      60
 #define COLUMNS_OF_TABLE 42 /* before the name */
@@ -287,6 +288,44 @@ static void tell_accounting(struct text *text, const struct receipt *receipt)
 		    1000 / sysconf(_SC_CLK_TCK));
 }
 
+static void tell_joined(struct text *text, const struct receipt *receipt)
+{
+	const struct roster_stats *stats = &receipt->discovery;
+
+	if (receipt->following)
+		add(text,
+		    "%zu in all, %" PRIu64 " of them joined during the run, %" PRIu64
+		    " at once",
+		    receipt->ntargets, stats->joined, stats->at_once);
+}
+
+static void tell_ended(struct text *text, const struct receipt *receipt)
+{
+	char used[32];
+
+	if (receipt->discovery.ended_ns > 0)
+		add(text,
+		    "%s of CPU time [not sampled, ended children]: they ended before "
+		    "they were seen",
+		    duration(used, receipt->discovery.ended_ns));
+}
+
+static void tell_refused(struct text *text, const struct receipt *receipt)
+{
+	const struct roster_stats *stats = &receipt->discovery;
+
+	if (stats->refused > 0)
+		add(text, "%" PRIu64 " process%s could not be attached to: %s",
+		    stats->refused, stats->refused == 1 ? "" : "es; the first",
+		    stats->first_refusal.text);
+	if (stats->beyond_limits > 0)
+		add(text,
+		    "%s%" PRIu64 " more than the %d at once or %d in all that a run "
+		    "can have",
+		    text->n > 0 ? "; " : "", stats->beyond_limits, ROSTER_MAX_OPEN,
+		    ROSTER_MAX);
+}
+
 static const struct fact facts[] = {
         {"rate", tell_rate, true},
         {"missed", tell_missed, true},
@@ -295,6 +334,9 @@ static const struct fact facts[] = {
         {"stacks", tell_stacks, true},
         {"names", tell_names, false},
         {"threads", tell_threads, false},
+        {"processes", tell_joined, true},
+        {"ended", tell_ended, true},
+        {"left out", tell_refused, true},
         {"signals", tell_signals, true},
         {"sleepers", tell_sleepers, true},
         {"kernel stacks", tell_kernel_stacks, true},
@@ -360,7 +402,7 @@ void report_comments(struct profile *profile, const struct receipt *receipt)
 	profile_comment(profile, "cprof-attach %s", receipt->version);
 	add_comment(profile, "command line", line);
 	free(line);
-	for (size_t i = 0; i < receipt->ntargets; i++) {
+	for (size_t i = 0; i < receipt->ntargets && i < TARGETS_TOLD; i++) {
 		const struct report_target *target = &receipt->targets[i];
 		struct text text = {0};
 
@@ -369,6 +411,9 @@ void report_comments(struct profile *profile, const struct receipt *receipt)
 		add_comment(profile, "process", text.v);
 		array_fini(&text);
 	}
+	if (receipt->ntargets > TARGETS_TOLD)
+		profile_comment(profile, "process: and %zu more",
+		                receipt->ntargets - TARGETS_TOLD);
 	profile_comment(profile, "%s: %" PRIu64, receipt->once ? "threads" : "samples",
 	                count_samples(receipt->stats));
 	for (size_t i = 0; i < NFACTS; i++) {
@@ -511,14 +556,22 @@ static void add_line(struct text *text, const char *key, const char *fmt, ...)
 	add(text, "\n");
 }
 
+static const char *file_to_open(const struct receipt *receipt)
+{
+	return receipt->first_file ? receipt->first_file : receipt->output;
+}
+
 static void add_headline(struct text *text, const struct receipt *receipt)
 {
 	uint64_t n = count_samples(receipt->stats);
 	bool to_stdout = strcmp(receipt->output, "-") == 0;
 	size_t start = text->n;
 
-	add(text, "%" PRIu64 " %s%s written to %s", n, receipt->once ? "thread" : "sample",
-	    plural(n), to_stdout ? "stdout" : receipt->output);
+	add(text, "%" PRIu64 " %s%s written to ", n, receipt->once ? "thread" : "sample",
+	    plural(n));
+	if (receipt->nfiles > 1)
+		add(text, "%zu files, the first of them ", receipt->nfiles);
+	add(text, "%s", to_stdout ? "stdout" : file_to_open(receipt));
 	defuse(text->v + start);
 	add(text, "\n");
 }
@@ -581,8 +634,8 @@ static void add_next_step(struct text *text, const struct receipt *receipt)
 	if (strcmp(receipt->format, "pprof") != 0 || strcmp(receipt->output, "-") == 0)
 		return;
 	/* A name that begins with - would be taken for an option. */
-	char *path = xasprintf("%s%s", receipt->output[0] == '-' ? "./" : "",
-	                       receipt->output);
+	const char *name = file_to_open(receipt);
+	char *path = xasprintf("%s%s", name[0] == '-' ? "./" : "", name);
 	file = shell_quote(path);
 	add_line(text, "look at it", "go tool pprof %s", file);
 	free(file);

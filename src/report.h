@@ -13,6 +13,7 @@
 
 #include "capture/sampler.h"
 #include "profile/profile.h"
+#include "target/roster.h"
 #include "unwind/unwind.h"
 
 struct report_target {
@@ -27,6 +28,8 @@ struct receipt {
 	const char *command_line;
 	const char *version;
 	const char *output;  /* file name, or "-" */
+	size_t nfiles;       /* that were written in its place; 0: it is one */
+	char *first_file;    /* of those; the owner is who made it */
 	const char *format;  /* writer's name */
 	double frequency_hz; /* asked for */
 	bool interrupted;    /* ended early by a signal */
@@ -37,6 +40,8 @@ struct receipt {
 	const struct sampler_stats *stats;
 	const struct report_target *targets;
 	size_t ntargets;
+	bool following; /* more processes could join: */
+	struct roster_stats discovery;
 	bool is_command;                   /* targets[0] was started by us */
 	uint64_t stack_ends[UNWIND_NENDS]; /* samples by how their stack ended */
 	size_t locations_resolved;

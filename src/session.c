@@ -10,7 +10,6 @@
 #include "session.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,10 +25,13 @@
 #include "base/mem.h"
 #include "capture/queue.h"
 #include "capture/sampler.h"
+#include "choose.h"
 #include "collector.h"
 #include "config.h"
+#include "discover.h"
 #include "output/file.h"
 #include "report.h"
+#include "split.h"
 #include "symbol/symbol.h"
 #include "target/launch.h"
 #include "target/refusal.h"
@@ -44,8 +46,9 @@
 struct session {
 	const struct options *options;
 	struct launch launch; /* pid 0: no command */
-	ARRAY(struct target *) targets;
-	ARRAY(pid_t) tids;
+	struct roster *roster;
+	struct pids tids;
+	struct discovery *discovery; /* NULL: no process can join */
 	struct queue *queue;
 	struct profile *profile;
 	struct symbolizer *symbolizer;
@@ -56,77 +59,6 @@ struct session {
 	bool cpu_from_stat;
 };
 
-/* Opens a process and checks that it may be sampled. */
-static int add_target(struct session *session, pid_t pid, struct error *err)
-{
-	struct target *target = target_open(pid, err);
-
-	if (!target)
-		return -1;
-	array_push(&session->targets, target);
-	return refusal_check(target, err);
-}
-
-static bool have_target(const struct session *session, pid_t pid)
-{
-	for (size_t i = 0; i < session->targets.n; i++) {
-		if (session->targets.v[i]->pid == pid)
-			return true;
-	}
-	return false;
-}
-
-/* The process that a thread belongs to; 0 if there is no such thread. */
-static pid_t process_of(pid_t tid)
-{
-	struct procfs_status status;
-	char path[32], text[4096];
-	ssize_t n;
-
-	snprintf(path, sizeof path, "/proc/%d/status", tid);
-	n = procfs_read_fixed(AT_FDCWD, path, text, sizeof text);
-	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
-		return 0;
-	return status.tgid;
-}
-
-/* -t alone names the process as well; with -p it chooses among its threads. */
-static int add_thread_choice(struct session *session, pid_t tid, struct error *err)
-{
-	pid_t pid = process_of(tid);
-
-	if (pid == 0)
-		return error_set(err, EXIT_CODE_NO_PROCESS, "there is no thread %d", tid);
-	if (!have_target(session, pid)) {
-		if (session->options->pids.n > 0)
-			return error_set(
-			        err, EXIT_CODE_USAGE,
-			        "thread %d belongs to process %d, which no -p names", tid,
-			        pid);
-		if (add_target(session, pid, err) < 0)
-			return -1;
-	}
-	array_push(&session->tids, tid);
-	return 0;
-}
-
-static int open_targets(struct session *session, struct error *err)
-{
-	const struct options *options = session->options;
-
-	if (session->launch.pid)
-		return add_target(session, session->launch.pid, err);
-	for (size_t i = 0; i < options->pids.n; i++) {
-		if (add_target(session, options->pids.v[i], err) < 0)
-			return -1;
-	}
-	for (size_t i = 0; i < options->tids.n; i++) {
-		if (add_thread_choice(session, options->tids.v[i], err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 /* Two descriptors a thread: as many as the system lets us have. */
 static void raise_descriptor_limit(void)
 {
@@ -136,6 +68,21 @@ static void raise_descriptor_limit(void)
 		limit.rlim_cur = limit.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
+}
+
+static int find_targets(struct session *session, struct error *err)
+{
+	const struct options *options = session->options;
+
+	raise_descriptor_limit();
+	if (choose_targets(options, session->launch.pid, session->roster, &session->tids,
+	                   err) < 0)
+		return -1;
+	if (!options->children && !options->cgroup)
+		return 0;
+	session->discovery = discovery_new(options, session->launch.pid, session->roster,
+	                                   err);
+	return session->discovery ? 0 : -1;
 }
 
 /* Signals are read from a descriptor: those that end the run, and SIGCHLD for the
@@ -229,17 +176,23 @@ static int prepare_capture(struct session *session, struct error *err)
 	        .kernel_stacks = options->kernel_stacks,
 	        .no_traceback = options->no_traceback,
 	        .extend = collector_extend,
+	        .roster = session->discovery ? session->roster : NULL,
 	};
+	size_t n = roster_count(session->roster);
+	struct target **targets;
 
 	session->queue = queue_new(QUEUE_CAPACITY);
 	if (!session->queue)
 		return error_set(err, EXIT_CODE_FAILURE, "out of memory");
-	session->collector = collector_new(session->targets.v, session->targets.n,
-	                                   session->queue, session->profile,
-	                                   session->symbolizer, session->options);
+	session->collector = collector_new(session->roster, session->queue,
+	                                   session->profile, session->symbolizer,
+	                                   session->options);
 	sampling.extend_ctx = session->collector;
-	session->sampler = sampler_new(&sampling, session->targets.v, session->targets.n,
-	                               session->queue, err);
+	targets = xcalloc(n, sizeof(struct target *));
+	for (size_t i = 0; i < n; i++)
+		targets[i] = roster_get(session->roster, i)->target;
+	session->sampler = sampler_new(&sampling, targets, n, session->queue, err);
+	free(targets);
 	return session->sampler ? 0 : -1;
 }
 
@@ -248,10 +201,13 @@ static int start_capture(struct session *session, struct error *err)
 	if (session->launch.pid) {
 		if (launch_go(&session->launch, session->options->command[0], err) < 0)
 			return -1;
-		target_refresh(session->targets.v[0]);
+		target_refresh(roster_get(session->roster, 0)->target);
 	}
 	if (symbolizer_start(session->symbolizer, err) < 0 ||
 	    collector_start(session->collector, session->sampler, err) < 0)
+		return -1;
+	if (session->discovery &&
+	    discovery_start(session->discovery, session->collector, err) < 0)
 		return -1;
 	return sampler_start(session->sampler, err);
 }
@@ -302,6 +258,7 @@ static void wait_for_sampler(struct session *session)
 	}
 	log_progress_end();
 	sampler_join(session->sampler);
+	discovery_stop(session->discovery);
 	if (sampler_wait_status(session->sampler) != 0) {
 		char how[128];
 
@@ -342,7 +299,9 @@ static struct receipt make_receipt(const struct session *session,
 	        .cpu_from_stat = session->cpu_from_stat,
 	        .stats = sampler_stats(session->sampler),
 	        .targets = targets,
-	        .ntargets = session->targets.n,
+	        .ntargets = sampler_ntargets(session->sampler),
+	        .following = session->discovery != NULL,
+	        .discovery = discovery_stats(session->discovery),
 	        .is_command = session->launch.pid != 0,
 	        .columns = terminal_columns(),
 	        .locations_resolved = symbols.resolved,
@@ -354,11 +313,49 @@ static struct receipt make_receipt(const struct session *session,
 	return receipt;
 }
 
-static int write_output(const struct session *session, struct error *err)
+/* Who used most comes first, but for the command. */
+static int compare_use(const void *a, const void *b)
+{
+	const struct report_target *x = a, *y = b;
+
+	if (x->have_status != y->have_status)
+		return x->have_status ? -1 : 1;
+	if (x->result.cpu_ns != y->result.cpu_ns)
+		return x->result.cpu_ns > y->result.cpu_ns ? -1 : 1;
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+static int write_parts(const struct session *session, struct receipt *receipt,
+                       struct error *err)
+{
+	size_t n = sampler_ntargets(session->sampler);
+	struct split_part *parts = xcalloc(n, sizeof *parts);
+	ssize_t nfiles;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct target *target = roster_get(session->roster, i)->target;
+
+		parts[i] = (struct split_part){.pid = target->pid, .exe = target->exe};
+	}
+	nfiles = split_write(session->profile, session->options->format,
+	                     session->options->output, parts, n, &receipt->first_file, err);
+	free(parts);
+	if (nfiles < 0)
+		return -1;
+	receipt->nfiles = (size_t)nfiles;
+	return 0;
+}
+
+static int write_output(const struct session *session, struct receipt *receipt,
+                        struct error *err)
 {
 	const struct options *options = session->options;
 	struct bytes bytes = {0};
-	int r = options->format->write(session->profile, &bytes, err);
+	int r;
+
+	if (options->split)
+		return write_parts(session, receipt, err);
+	r = options->format->write(session->profile, &bytes, err);
 
 	if (r == 0)
 		r = output_file_write(options->output, bytes.v, bytes.n, err);
@@ -374,20 +371,43 @@ static int check_denied(struct session *session, struct error *err)
 
 	if (stats->samples > 0 || stats->missed_refused == 0)
 		return 0;
-	for (size_t i = 0; i < session->targets.n; i++) {
-		if (target_alive(session->targets.v[i]) &&
-		    refusal_check(session->targets.v[i], err) < 0)
+	for (size_t i = 0; i < sampler_ntargets(session->sampler); i++) {
+		const struct target *target = roster_get(session->roster, i)->target;
+
+		if (sampler_result(session->sampler, i)->gone)
+			continue;
+		if (target_alive(target) && refusal_check(target, err) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+static struct report_target make_report_target(const struct session *session, size_t index)
+{
+	struct roster_member *member = roster_get(session->roster, index);
+	struct report_target target = {
+	        .pid = member->target->pid,
+	        .result = *sampler_result(session->sampler, index),
+	        .have_status = index == 0 && session->launch.ended,
+	        .wait_status = session->launch.wait_status,
+	};
+
+	/* Of one that has ended, the name that it was last seen with. */
+	if (!target.result.gone) {
+		target_refresh(member->target);
+		roster_rename(member, member->target->comm);
+	}
+	target.comm = roster_name(member);
+	return target;
 }
 
 /* Everything that comes after the last sample. */
 static int finish(struct session *session, struct error *err)
 {
 	const struct sampler_stats *stats = sampler_stats(session->sampler);
-	struct report_target *targets = xcalloc(session->targets.n, sizeof *targets);
-	struct receipt receipt;
+	size_t ntargets = sampler_ntargets(session->sampler);
+	struct report_target *targets = xcalloc(ntargets, sizeof *targets);
+	struct receipt receipt = {0};
 	int r = check_denied(session, err);
 
 	if (r < 0)
@@ -395,24 +415,20 @@ static int finish(struct session *session, struct error *err)
 	/* A zombie until now, so that its CPU clock could be read to its end. */
 	if (session->launch.pid && sampler_result(session->sampler, 0)->gone)
 		(void)launch_reap(&session->launch, LAST_STATUS_MS);
-	for (size_t i = 0; i < session->targets.n; i++) {
-		target_refresh(session->targets.v[i]);
-		targets[i] = (struct report_target){
-		        .pid = session->targets.v[i]->pid,
-		        .comm = session->targets.v[i]->comm,
-		        .result = *sampler_result(session->sampler, i),
-		        .have_status = session->launch.ended,
-		        .wait_status = session->launch.wait_status,
-		};
-	}
+	for (size_t i = 0; i < ntargets; i++)
+		targets[i] = make_report_target(session, i);
+	if (session->discovery)
+		qsort(targets, ntargets, sizeof *targets, compare_use);
 	session->profile->time_ns = (int64_t)(clock_realtime_ns() - clock_monotonic_ns() +
 	                                      stats->start_ns);
 	session->profile->duration_ns = (int64_t)(stats->end_ns - stats->start_ns);
 	collector_finish(session->collector);
+	if (session->discovery && session->tids.n == 0)
+		discovery_settle(session->discovery, session->sampler, session->collector);
 	symbolizer_fill(session->symbolizer, session->profile);
 	receipt = make_receipt(session, targets);
 	report_comments(session->profile, &receipt);
-	r = write_output(session, err);
+	r = write_output(session, &receipt, err);
 	if (r == 0 && log_level() >= LOG_LEVEL_NORMAL) {
 		char *summary = report_summary(session->profile, &receipt);
 
@@ -420,6 +436,7 @@ static int finish(struct session *session, struct error *err)
 		free(summary);
 	}
 out:
+	free(receipt.first_file);
 	free(targets);
 	return r;
 }
@@ -461,10 +478,9 @@ static int run(struct session *session, struct error *err)
 	/* Not for the command: it has been forked. */
 	if (options->debuginfod)
 		(void)setenv("DEBUGINFOD_URLS", options->debuginfod, 1);
-	if (open_targets(session, err) < 0 ||
+	if (find_targets(session, err) < 0 ||
 	    output_file_check(options->output, options->format == &writer_pprof, err) < 0)
 		return -1;
-	raise_descriptor_limit();
 	if (options->duration_ignored)
 		log_info("--duration is ignored: --mode threads shows one instant");
 	if (block_signals(session, err) < 0)
@@ -483,12 +499,14 @@ int session_run(const struct options *options, struct error *err)
 {
 	struct session session = {
 	        .options = options,
+	        .roster = roster_new(),
 	        .launch = {.go_fd = -1, .result_fd = -1},
 	        .signal_fd = -1,
 	};
 	int r = run(&session, err);
 
 	launch_abandon(&session.launch);
+	discovery_free(session.discovery);
 	sampler_free(session.sampler);
 	if (session.queue)
 		queue_close(session.queue);
@@ -497,9 +515,7 @@ int session_run(const struct options *options, struct error *err)
 	profile_free(session.profile);
 	collector_free(session.collector);
 	queue_free(session.queue);
-	for (size_t i = 0; i < session.targets.n; i++)
-		target_free(session.targets.v[i]);
-	array_fini(&session.targets);
+	roster_free(session.roster);
 	array_fini(&session.tids);
 	if (session.signal_fd >= 0)
 		close(session.signal_fd);
