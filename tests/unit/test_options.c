@@ -396,6 +396,62 @@ static void test_wrong_lines(void **state)
 	}
 }
 
+static void test_choices(void **state)
+{
+	struct line line;
+	struct options o = good(&line,
+	                        WITH("-n", "^(a|b)$", "--all", "--children", "-p", "1",
+	                             "--cgroup", "/x", "--split-by", "process"));
+
+	(void)state;
+	assert_string_equal(o.name, "^(a|b)$");
+	assert_true(o.all && o.children && o.split);
+	assert_string_equal(o.cgroup, "/x");
+	done(&o, &line);
+	o = good(&line, WITH("--children", "--", "make"));
+	assert_true(o.children && !o.all && !o.split);
+	assert_null(o.name);
+	assert_null(o.cgroup);
+	done(&o, &line);
+}
+
+static void test_wrong_choices(void **state)
+{
+	static const struct {
+		const char *words[7];
+		const char *sentence;
+	} lines[] = {
+	        {{"-n", "("}, "--name '(' is not a regular expression"},
+	        {{"-n", ""}, "--name is empty"},
+	        {{"-n", "a", "-n", "b"}, "--name is given twice"},
+	        {{"--all", "-p", "1"}, "--all says that all processes with a --name"},
+	        {{"--cgroup", ""}, "--cgroup is empty"},
+	        {{"--cgroup", "a", "--cgroup", "b"}, "--cgroup is given twice"},
+	        {{"--children"}, "nothing to profile"},
+	        {{"-t", "1", "--children"}, "--thread chooses threads, --children"},
+	        {{"-t", "1", "-n", "x"}, "--thread chooses threads, --name"},
+	        {{"-n", "x", "--", "make"}, "--name and a command do not go together"},
+	        {{"--cgroup", "x", "--", "make"}, "--cgroup and a command do not"},
+	        {{"-p", "1", "--split-by", "thread"}, "--split-by 'thread' is not known"},
+	        {{"-p", "1", "--split-by", "process", "-o", "-"},
+	         "--split-by writes several"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+		struct line line = make_line(lines[i].words);
+		struct options options;
+		struct error err = {0};
+
+		assert_int_equal(options_parse(line.argc, line.argv, &options, &err), -1);
+		assert_int_equal(err.code, EXIT_CODE_USAGE);
+		if (!strstr(err.text, lines[i].sentence))
+			fail_msg("said: %s\nnot: %s", err.text, lines[i].sentence);
+		assert_non_null(strchr(err.text, ':'));
+		free_line(&line);
+	}
+}
+
 /* A word of any length does not push the remedy out of the message. */
 static void test_long_values(void **state)
 {
@@ -431,6 +487,8 @@ int main(void)
 	        cmocka_unit_test(test_symbol_options),
 	        cmocka_unit_test(test_help_and_version),
 	        cmocka_unit_test(test_wrong_lines),
+	        cmocka_unit_test(test_choices),
+	        cmocka_unit_test(test_wrong_choices),
 	        cmocka_unit_test(test_long_values),
 	};
 
