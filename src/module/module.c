@@ -12,6 +12,7 @@
 #include "module/debug.h"
 #include "module/elf_image.h"
 #include "module/file.h"
+#include "module/functions.h"
 #include "module/go_search.h"
 #include "module/unxz.h"
 
@@ -29,6 +30,7 @@ struct module {
 	struct elf_image *supplement; /* to the DWARF; NULL: none */
 	struct elf_image *mini;       /* what .gnu_debugdata holds; NULL: nothing */
 	bool mini_sought;
+	struct functions *functions; /* NULL: nobody has asked */
 	char *path;
 	bool vdso;
 };
@@ -376,4 +378,11 @@ bool module_dwarf(struct module *module, struct module_dwarf *dwarf)
 	dwarf->elf = image->elf;
 	dwarf->supplement = module->supplement ? module->supplement->elf : NULL;
 	return true;
+}
+
+bool module_function(struct module *module, uint64_t vaddr, struct module_range *range)
+{
+	if (module->functions == NULL)
+		module->functions = functions_new(module);
+	return functions_find(module->functions, vaddr, range);
 }

@@ -162,6 +162,12 @@ void module_find_debug(struct module *module, const struct target *target);
  */
 struct module_symbols module_symbols(struct module *module, enum module_symtab which);
 
+/*
+ * The function that covers a vaddr, by all symbol tables; false if none says so. Makes
+ * an index when first asked.
+ */
+bool module_function(struct module *module, uint64_t vaddr, struct module_range *range);
+
 /* The files that a module's DWARF is in, for libdw, which reads whole sections. */
 struct module_dwarf {
 	Elf *elf;
