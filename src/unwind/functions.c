@@ -1,94 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unwind/functions.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/array.h"
-#include "base/mem.h"
 #include "unwind/insn.h"
 
-#define ENTRY_LEN 48
-
-struct functions {
-	ARRAY(struct module_range) ranges; /* sorted; of one start, the longest is last */
-};
-
-static void add_table(struct functions *functions, const struct module_symbols *symbols)
-{
-	for (size_t i = 0; i < symbols->n; i++) {
-		const Elf64_Sym *sym = &symbols->v[i];
-		struct module_range range = {sym->st_value, sym->st_value + sym->st_size};
-		unsigned type = GELF_ST_TYPE(sym->st_info);
-
-		if ((type == STT_FUNC || type == STT_GNU_IFUNC) && sym->st_shndx != 0 &&
-		    range.end >= range.start)
-			array_push(&functions->ranges, range);
-	}
-}
-
-static int compare(const void *a, const void *b)
-{
-	const struct module_range *x = a, *y = b;
-
-	if (x->start != y->start)
-		return x->start < y->start ? -1 : 1;
-	return (x->end > y->end) - (x->end < y->end);
-}
-
-struct functions *functions_new(struct module *module)
-{
-	struct functions *functions = xcalloc(1, sizeof *functions);
-	uint64_t entry = module_entry(module);
-
-	/* Where a program begins is assembly; it is short. */
-	if (entry != 0 && entry < UINT64_MAX - ENTRY_LEN)
-		array_push(&functions->ranges,
-		           ((struct module_range){entry, entry + ENTRY_LEN}));
-	for (enum module_symtab which = 0; which < MODULE_NSYMTABS; which++) {
-		struct module_symbols symbols = module_symbols(module, which);
-
-		add_table(functions, &symbols);
-	}
-	if (functions->ranges.n > 0)
-		qsort(functions->ranges.v, functions->ranges.n, sizeof(struct module_range),
-		      compare);
-	return functions;
-}
-
-void functions_free(struct functions *functions)
-{
-	if (functions == NULL)
-		return;
-	array_fini(&functions->ranges);
-	free(functions);
-}
-
-bool functions_find(const struct functions *functions, uint64_t vaddr,
-                    struct module_range *range)
-{
-	size_t lo = 0, hi = functions->ranges.n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (functions->ranges.v[mid].start <= vaddr)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo == 0)
-		return false;
-	*range = functions->ranges.v[lo - 1];
-	/* Assembly may not say how long it is: up to what comes next. */
-	if (range->end == range->start)
-		range->end = lo < functions->ranges.n ? functions->ranges.v[lo].start
-		                                      : range->start + 4096;
-	return vaddr < range->end;
-}
-
-#define ALIGNMENT  16
-#define MAX_BEFORE (8 * 1024) /* a function is followed back no further */
+#define ALIGNMENT    16
+#define MAX_DISTANCE (8 * 1024) /* a beginning is looked for no further away */
 
 /* The instructions that do nothing which compilers pad with. */
 static const struct {
@@ -157,28 +75,46 @@ static const struct module_range *find_code(struct module *module, uint64_t vadd
 	return NULL;
 }
 
+/* Whether a function seems to begin at a place in a piece of code. */
+static bool seems_to_begin(const uint8_t *code, size_t len, size_t at)
+{
+	return makes_room(code + at, len - at) &&
+	       (at == 0 || does_not_go_on(code, skip_padding(code, at)));
+}
+
 bool functions_guess(struct module *module, uint64_t vaddr, uint64_t *start)
 {
 	const struct module_range *range = find_code(module, vaddr);
-	uint64_t first = vaddr & ~(uint64_t)(ALIGNMENT - 1);
-	uint8_t code[MAX_BEFORE + ALIGNMENT];
+	uint64_t last = vaddr & ~(uint64_t)(ALIGNMENT - 1), first;
+	uint8_t code[MAX_DISTANCE + ALIGNMENT];
 	size_t len;
 
 	if (range == NULL)
 		return false;
-	first = first > MAX_BEFORE ? first - MAX_BEFORE : 0;
+	first = last > MAX_DISTANCE ? last - MAX_DISTANCE : 0;
 	if (first < range->start)
 		first = range->start;
 	len = module_read(module, first, code, sizeof code);
-	for (uint64_t at = vaddr & ~(uint64_t)(ALIGNMENT - 1);; at -= ALIGNMENT) {
-		if (at < first || at - first >= len)
-			return false;
-		if (!makes_room(code + (at - first), len - (at - first)))
-			continue;
-		if (at == range->start ||
-		    does_not_go_on(code, skip_padding(code, at - first))) {
+	for (uint64_t at = last; at >= first && at - first < len; at -= ALIGNMENT) {
+		if (seems_to_begin(code, len, at - first) &&
+		    (at > first || at == range->start)) {
 			*start = at;
 			return true;
 		}
+		if (at < ALIGNMENT)
+			break;
 	}
+	return false;
+}
+
+uint64_t functions_guess_end(struct module *module, uint64_t vaddr)
+{
+	uint64_t first = vaddr & ~(uint64_t)(ALIGNMENT - 1);
+	uint8_t code[MAX_DISTANCE];
+	size_t len = module_read(module, first, code, sizeof code);
+
+	for (size_t at = ALIGNMENT; at < len; at += ALIGNMENT)
+		if (seems_to_begin(code, len, at))
+			return first + at;
+	return first + (len > ALIGNMENT ? len : ALIGNMENT);
 }
