@@ -127,6 +127,21 @@ static void write_jitdump(void (*code)(void), const char *dir)
 	        .code_size = sizeof loop,
 	        .index = 1,
 	};
+	struct {
+		uint32_t id, size;
+		uint64_t time, address, nlines;
+		struct {
+			uint64_t address;
+			uint32_t line, discriminator;
+			char file[8];
+		} __attribute__((packed)) lines[2];
+	} __attribute__((packed)) info = {
+	        .id = 2,
+	        .size = sizeof info,
+	        .address = old,
+	        .nlines = 2,
+	        .lines = {{old, 7, 0, "code.js"}, {old + 11, 8, 0, "code.js"}},
+	};
 	char path[4096];
 	FILE *f;
 
@@ -136,6 +151,7 @@ static void write_jitdump(void (*code)(void), const char *dir)
 		victim_die("%s", path);
 	memcpy(load.code, loop, sizeof loop);
 	fwrite(header, sizeof header, 1, f);
+	fwrite(&info, sizeof info, 1, f);
 	fwrite(&load, sizeof load, 1, f);
 	fwrite(&move, sizeof move, 1, f);
 	strcpy(load.name, "another");
