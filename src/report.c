@@ -135,6 +135,43 @@ static void tell_rate(struct text *text, const struct receipt *receipt)
 		add(text, "; ended early by a signal");
 }
 
+static void tell_overhead(struct text *text, const struct receipt *receipt)
+{
+	if (receipt->stats->ticks > 0)
+		add(text, "took %.2f %% of what the target could do",
+		    100 * receipt->stats->overhead);
+}
+
+/* What was done less, to keep the limits that the user set. */
+static void tell_limits(struct text *text, const struct receipt *receipt)
+{
+	const struct budget *budget = &receipt->stats->budget;
+	uint64_t ns = run_ns(receipt->stats), ticks = receipt->stats->ticks;
+	char tick[32], lowered[32], took[32];
+	const char *before = "";
+
+	if (budget->lowered_ns > 0 && ns > 0) {
+		add(text,
+		    "lowered from %g Hz to %.1f Hz, because a tick takes %s and more would "
+		    "cost over %g %% (--max-overhead), for %s of %s",
+		    receipt->frequency_hz, (double)ticks * 1e9 / (double)ns,
+		    duration(tick, (uint64_t)budget->tick_ns),
+		    100 * budget->limits.overhead, duration(lowered, budget->lowered_ns),
+		    duration(took, ns));
+		before = "; ";
+	}
+	if (budget->pauses_over > 0)
+		add(text,
+		    "%s%" PRIu64 " sample%s stopped a thread for longer than %s "
+		    "(--max-pause), whereupon less was copied, and less often",
+		    before, budget->pauses_over, plural(budget->pauses_over),
+		    duration(took, budget->limits.max_pause_ns));
+	if (budget->not_followed > 0)
+		add(text, "%s%" PRIu64 " stack%s not followed to another",
+		    text->n > 0 ? "; " : "", budget->not_followed,
+		    budget->not_followed == 1 ? " was" : "s were");
+}
+
 static void tell_missed(struct text *text, const struct receipt *receipt)
 {
 	const struct sampler_stats *stats = receipt->stats;
@@ -289,6 +326,8 @@ static void tell_accounting(struct text *text, const struct receipt *receipt)
 
 static const struct fact facts[] = {
         {"rate", tell_rate, true},
+        {"overhead", tell_overhead, true},
+        {"limits", tell_limits, true},
         {"missed", tell_missed, true},
         {"pauses", tell_pauses, true},
         {"stop latency", tell_latency, false},

@@ -217,6 +217,8 @@ static int prepare_capture(struct session *session, struct error *err)
 	const struct options *options = session->options;
 	struct sampler_options sampling = {
 	        .frequency_hz = options->frequency_hz,
+	        .max_overhead = options->max_overhead,
+	        .max_pause_ns = options->max_pause_ns,
 	        .duration_ns = (uint64_t)(options->duration_s * (double)NS_PER_SEC),
 	        .cpu_source = choose_cpu_source(session),
 	        .only_tids = session->tids.v,

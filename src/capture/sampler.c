@@ -72,6 +72,58 @@ static bool is_profiler_stopped(const struct sampler *sampler)
 	return n > 0 && procfs_parse_stat(text, (size_t)n, &stat) == 0 && stat.state == 'T';
 }
 
+/*
+ * What the sampling takes from the target. Where threads are met on their
+ * processors, we take these: all our CPU time is the target's loss, and what
+ * pauses last is part of it. From afar, threads stand still while we run elsewhere;
+ * but a machine that is busy has no elsewhere, so both count.
+ */
+static struct budget_reading read_budget(const struct sampler *sampler)
+{
+	struct budget_reading reading = {
+	        .now_ns = clock_monotonic_ns(),
+	        .ticks = atomic_load(&sampler->stats.ticks),
+	        .cost_ns = clock_thread_cpu_ns() - sampler->cpu_start_ns,
+	};
+
+	if (!sampler->can_visit)
+		reading.cost_ns += sampler->stats.pause_ns.sum;
+	for (size_t i = 0; i < sampler->ntargets; i++)
+		reading.busy_ns += sampler->targets[i].cpu_ns;
+	return reading;
+}
+
+static void begin_budget(struct sampler *sampler)
+{
+	const struct budget_limits limits = {
+	        .period_ns = sampler->period_ns,
+	        .overhead = sampler->options.max_overhead,
+	        .max_pause_ns = sampler->options.max_pause_ns,
+	        .max_window = SAMPLER_WINDOW_MAX,
+	};
+	struct budget_reading start;
+
+	sampler->cpu_start_ns = clock_thread_cpu_ns();
+	start = read_budget(sampler);
+	budget_init(&sampler->stats.budget, &limits, &start);
+	sampler->period_ns = sampler->stats.budget.period_ns;
+}
+
+static void keep_budget(struct sampler *sampler)
+{
+	const struct budget_reading reading = read_budget(sampler);
+
+	budget_tick(&sampler->stats.budget, &reading);
+	sampler->period_ns = sampler->stats.budget.period_ns;
+}
+
+static void end_budget(struct sampler *sampler)
+{
+	const struct budget_reading end = read_budget(sampler);
+
+	sampler->stats.overhead = budget_overhead(&sampler->stats.budget, &end);
+}
+
 static void handle_timer(struct sampler *sampler)
 {
 	uint64_t expirations, now;
@@ -89,6 +141,7 @@ static void handle_timer(struct sampler *sampler)
 		if (sampler->visits.n == 0) {
 			sampler_tick(sampler, now);
 			sampler_begin_round(sampler);
+			keep_budget(sampler);
 		}
 	}
 	sampler_go(sampler);
@@ -325,11 +378,13 @@ static void capture_main(void *arg)
 	if (sampler->options.running && !sampler->options.once)
 		sampler_prepare_visits(sampler);
 	if (tracer_init() == 0) {
+		begin_budget(sampler);
 		if (sampler->options.once)
 			sampler_run_once(sampler);
 		else
 			run(sampler);
 		take_last_stops(sampler);
+		end_budget(sampler);
 	}
 	sampler->stats.end_ns = clock_monotonic_ns();
 	(void)all_gone(sampler);

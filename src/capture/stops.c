@@ -92,7 +92,8 @@ static void close_stop(struct sampler *sampler, struct thread *thread)
 
 /* All that happens while the thread stands still. False: nothing was copied. */
 static bool copy_thread(struct sampler *sampler, struct thread *thread,
-                        const struct tracer_stop *stop, struct snapshot *snap)
+                        const struct tracer_stop *stop, uint64_t seen_ns,
+                        struct snapshot *snap)
 {
 	struct arch_prstatus raw;
 
@@ -103,7 +104,7 @@ static bool copy_thread(struct sampler *sampler, struct thread *thread,
 	if (!snap || arch_regs_from_prstatus(&raw, &snap->regs) < 0)
 		return false;
 	snap->syscall = arch_syscall_nr(&raw);
-	sampler_copy(sampler, thread, snap);
+	sampler_copy(sampler, thread, snap, seen_ns);
 	return true;
 }
 
@@ -150,11 +151,12 @@ static void handle_stopped(struct sampler *sampler, struct thread *thread,
 	struct sampler_stats *stats = &sampler->stats;
 	uint64_t seen_ns = clock_monotonic_ns(), gone_ns;
 	struct snapshot *snap = thread ? queue_reserve(sampler->queue) : NULL;
-	bool copied = thread && copy_thread(sampler, thread, stop, snap);
+	bool copied = thread && copy_thread(sampler, thread, stop, seen_ns, snap);
 
 	(void)tracer_release(stop);
 	gone_ns = clock_monotonic_ns();
 	quantile_add(&stats->pause_ns, gone_ns - seen_ns);
+	budget_pause(&stats->budget, gone_ns - seen_ns);
 	if (stop->signal)
 		stats->signals_passed++;
 	if (stop->group_stop)
