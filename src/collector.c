@@ -16,6 +16,7 @@
 #include "base/hashmap.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "module/space.h"
 #include "waits.h"
 
@@ -609,6 +610,7 @@ static void *collector_main(void *arg)
 	/* Like the sampler's: on a busy machine snapshots would pile up, and a thread
 	 * that stands still might wait for the tables while we wait for a CPU. */
 	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
+	privilege_forget_output();
 	while ((snap = queue_wait(collector->queue))) {
 		collect_any(collector, snap);
 		queue_done(collector->queue);

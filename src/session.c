@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "capture/queue.h"
 #include "capture/sampler.h"
 #include "collector.h"
@@ -33,6 +35,7 @@
 #include "symbol/symbol.h"
 #include "target/launch.h"
 #include "target/refusal.h"
+#include "target/sandbox.h"
 #include "target/target.h"
 
 #define QUEUE_CAPACITY 256
@@ -454,6 +457,18 @@ static void wait_for_command(struct session *session)
 	log_info("%s %s", session->options->command[0], line);
 }
 
+/* From here on bytes of the target are read that may have been made to break us. */
+static void give_up_rights(const struct options *options)
+{
+	bool for_output = output_file_needs_privilege(options->output);
+	uint64_t kept = privilege_drop(for_output);
+	int r = sandbox_enter();
+
+	log_verbose("capabilities kept: %#" PRIx64 "%s; system calls refused: %d%s%s", kept,
+	            for_output && kept ? " (some of them for the output)" : "",
+	            r < 0 ? 0 : r, r < 0 ? ", because " : "", r < 0 ? strerror(-r) : "");
+}
+
 static int run(struct session *session, struct error *err)
 {
 	const struct options *options = session->options;
@@ -472,7 +487,10 @@ static int run(struct session *session, struct error *err)
 	if (block_signals(session, err) < 0)
 		return -1;
 	prepare_profile(session);
-	if (prepare_capture(session, err) < 0 || start_capture(session, err) < 0)
+	if (prepare_capture(session, err) < 0)
+		return -1;
+	give_up_rights(options);
+	if (start_capture(session, err) < 0)
 		return -1;
 	wait_for_sampler(session);
 	if (finish(session, err) < 0)
@@ -503,6 +521,7 @@ int session_run(const struct options *options, struct error *err)
 		target_free(session.targets.v[i]);
 	array_fini(&session.targets);
 	array_fini(&session.tids);
+	output_file_forget();
 	if (session.signal_fd >= 0)
 		close(session.signal_fd);
 	return r;

@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "capture/sampler_impl.h"
 
 /* How long the end waits for threads that were asked to stop and have not run
@@ -373,6 +374,7 @@ static void capture_main(void *arg)
 	struct sampler *sampler = arg;
 
 	/* While we are kept from our CPU, a stopped thread is kept from its own. */
+	privilege_forget_output();
 	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
 	begin_accounts(sampler);
 	if (sampler->options.running && !sampler->options.once)

@@ -16,7 +16,8 @@
  * Registers carry their DWARF numbers (System V AMD64 psABI, figure 3.36):
  * 0 rax 1 rdx 2 rcx 3 rbx 4 rsi 5 rdi 6 rbp 7 rsp 8-15 r8-r15 16 return address.
  */
-#define ARCH_ELF_MACHINE 62 /* EM_X86_64 */
+#define ARCH_ELF_MACHINE 62         /* EM_X86_64 */
+#define ARCH_AUDIT       0xc000003e /* AUDIT_ARCH_X86_64 */
 #define ARCH_NREGS       17
 #define ARCH_REG_FP      6
 #define ARCH_REG_SP      7
