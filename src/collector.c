@@ -122,6 +122,7 @@ struct collector {
 	uint32_t *locations;       /* more: [truncated], and the kernel's */
 	pthread_t thread;
 	bool started;
+	bool is_full; /* the profile is */
 };
 
 struct collector *collector_new(struct target **targets, size_t ntargets,
@@ -289,13 +290,28 @@ static uint32_t location_id(struct collector *collector, const struct process *p
 	return id;
 }
 
+/* For all samples whose stacks there is no more room for. */
+static uint32_t intern_no_stack(struct collector *collector)
+{
+	uint32_t location = profile_pseudo(collector->profile, "[too many stacks]");
+
+	if (!collector->is_full)
+		log_info("there are too many different stacks to keep: from now on "
+		         "samples are counted under [too many stacks]");
+	collector->is_full = true;
+	return profile_stack(collector->profile, &location, 1);
+}
+
 static uint32_t intern_stack(struct collector *collector, const struct process *process,
                              const struct snapshot *snap,
                              const struct unwind_result *result)
 {
-	size_t n = waits_kernel_frames(collector->profile, snap, collector->locations,
-	                               KERNEL_DEPTH_MAX);
+	size_t n;
 
+	if (profile_is_full(collector->profile))
+		return intern_no_stack(collector);
+	n = waits_kernel_frames(collector->profile, snap, collector->locations,
+	                        KERNEL_DEPTH_MAX);
 	for (size_t i = 0; i < result->nframes; i++)
 		collector->locations[n++] = location_id(collector, process,
 		                                        &collector->frames[i]);

@@ -395,6 +395,10 @@ static int finish(struct session *session, struct error *err)
 	struct receipt receipt;
 	int r = check_denied(session, err);
 
+	if (r == 0 && stats->ticks == 0 && sampler_wait_status(session->sampler) != 0)
+		r = error_set(err, EXIT_CODE_FAILURE,
+		              "the process that samples could not "
+		              "begin: no profile is written");
 	if (r < 0)
 		goto out;
 	/* A zombie until now, so that its CPU clock could be read to its end. */

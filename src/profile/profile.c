@@ -15,6 +15,11 @@
 
 #include "profile/utf8.h"
 
+/* See profile_is_full(). */
+#define MAX_STACK_BYTES ((size_t)64 * 1024 * 1024)
+#define MAX_LOCATIONS   ((size_t)512 * 1024)
+#define MAX_MAPPINGS    ((size_t)64 * 1024)
+
 struct mapping_key {
 	uint64_t start;
 	uint64_t limit;
@@ -184,6 +189,12 @@ void profile_set_lines(struct profile *profile, uint32_t location,
 		assert(lines[i].function > 0 && lines[i].function <= profile->functions.n);
 		array_push(&profile->lines, lines[i]);
 	}
+}
+
+bool profile_is_full(const struct profile *profile)
+{
+	return profile->stacks.bytes.n > MAX_STACK_BYTES ||
+	       profile->locations.n > MAX_LOCATIONS || profile->mappings.n > MAX_MAPPINGS;
 }
 
 uint32_t profile_stack(struct profile *profile, const uint32_t *locations, size_t n)
