@@ -146,12 +146,17 @@ static void hand_over_running(struct sampler *sampler, struct thread *thread,
 
 /* A thread has stopped: copies it, lets it go, and hands the copy over. */
 static void handle_stopped(struct sampler *sampler, struct thread *thread,
-                           const struct tracer_stop *stop)
+                           struct tracer_stop *stop)
 {
 	struct sampler_stats *stats = &sampler->stats;
 	uint64_t seen_ns = clock_monotonic_ns(), gone_ns;
 	struct snapshot *snap = thread ? queue_reserve(sampler->queue) : NULL;
-	bool copied = thread && copy_thread(sampler, thread, stop, seen_ns, snap);
+	bool copied;
+
+	/* It was seen to run just before it was asked. */
+	if (thread && thread->stop_open)
+		stop->asleep_ns = seen_ns - thread->stop_asked_ns;
+	copied = thread && copy_thread(sampler, thread, stop, seen_ns, snap);
 
 	(void)tracer_release(stop);
 	gone_ns = clock_monotonic_ns();

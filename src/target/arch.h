@@ -74,6 +74,14 @@ bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr);
 void arch_syscall_restart(struct arch_prstatus *raw);
 
 /*
+ * The thread may have slept for `asleep_ns` of the timeout of call `nr`, which is to
+ * start again: takes that off the timeout, if it is relative and a register holds it.
+ * One that lies in memory (semtimedop, rt_sigtimedwait, io_getevents, epoll_pwait2)
+ * starts anew: a profiler does not write to its target's memory.
+ */
+void arch_syscall_shorten(struct arch_prstatus *raw, long nr, uint64_t asleep_ns);
+
+/*
  * Whether system call `nr` returns EINTR to the program when a stop without a
  * signal wakes it, so that the stop must be undone. A call for which starting
  * again would be wrong (close) is not among them.

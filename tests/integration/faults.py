@@ -97,7 +97,7 @@ def judge(process, victim, directory):
         wrong.append("no profile")
     elif status != 0 and os.path.exists(path) and "out of memory" not in errors:
         wrong.append("a profile in spite of the status")
-    elif status != 0 and not errors.splitlines() or not errors.splitlines()[-1].startswith("cprof-attach: "):
+    if status != 0 and not errors.rstrip("\n").rpartition("\n")[2].startswith("cprof-attach: "):
         wrong.append("no sentence")
     left = [n for n in os.listdir(directory) if n != "out.pb.gz"]
     if left:
