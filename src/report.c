@@ -21,6 +21,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/shell.h"
 #include "profile/top.h"
 
@@ -41,15 +42,15 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
 {
 	va_list ap;
 	char *words;
+	size_t len;
 
 	va_start(ap, fmt);
-	int len = vasprintf(&words, fmt, ap);
+	words = xvasprintf(fmt, ap);
 	va_end(ap);
-	if (len < 0)
-		return;
-	array_reserve(text, (size_t)len + 1);
-	memcpy(text->v + text->n, words, (size_t)len + 1);
-	text->n += (size_t)len;
+	len = strlen(words);
+	array_reserve(text, len + 1);
+	memcpy(text->v + text->n, words, len + 1);
+	text->n += len;
 	free(words);
 }
 
@@ -540,10 +541,8 @@ static void add_line(struct text *text, const char *key, const char *fmt, ...)
 	char *line;
 
 	va_start(ap, fmt);
-	int len = vasprintf(&line, fmt, ap);
+	line = xvasprintf(fmt, ap);
 	va_end(ap);
-	if (len < 0)
-		return;
 	add(text, "  %-10s  %s", key, line);
 	free(line);
 	defuse(text->v + start);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "profile/utf8.h"
 
 /* See profile_is_full(). */
@@ -282,10 +283,8 @@ void profile_comment(struct profile *profile, const char *fmt, ...)
 	char *text;
 
 	va_start(ap, fmt);
-	int len = vasprintf(&text, fmt, ap);
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
-	if (len < 0)
-		return;
 	profile_str str = profile_string(profile, text);
 	array_push(&profile->comments, str);
 	free(text);
