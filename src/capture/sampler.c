@@ -209,9 +209,12 @@ static void run(struct sampler *sampler)
 			return;
 		if (end_ns != UINT64_MAX)
 			timeout = (int)((end_ns - now + NS_PER_MS - 1) / NS_PER_MS);
-		if (poll(fds, 3, timeout) < 0 && errno != EINTR)
-			return;
-		if (fds[2].revents)
+		if (poll(fds, 3, timeout) < 0) {
+			if (errno != EINTR || apart_is_orphan())
+				return;
+			continue;
+		}
+		if (fds[2].revents || apart_is_orphan())
 			return;
 		if (fds[1].revents) {
 			sampler_clear_child(sampler);
@@ -388,6 +391,8 @@ static void capture_main(void *arg)
 		take_last_stops(sampler);
 		end_budget(sampler);
 	}
+	if (apart_is_orphan())
+		return;
 	sampler->stats.end_ns = clock_monotonic_ns();
 	(void)all_gone(sampler);
 	for (size_t i = 0; i < sampler->ntargets; i++)

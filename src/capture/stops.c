@@ -35,7 +35,7 @@ static void request(struct sampler *sampler, struct thread *thread)
 {
 	int r;
 
-	if (thread->stop_open)
+	if (thread->stop_open || apart_is_orphan())
 		return;
 	if (queue_room(sampler->queue) <= sampler->nstops_open) {
 		count_missed(sampler, &sampler->stats.missed_queue_full);
@@ -150,7 +150,9 @@ static void handle_stopped(struct sampler *sampler, struct thread *thread,
 {
 	struct sampler_stats *stats = &sampler->stats;
 	uint64_t seen_ns = clock_monotonic_ns(), gone_ns;
-	struct snapshot *snap = thread ? queue_reserve(sampler->queue) : NULL;
+	/* For whom, if nobody is left? */
+	bool wanted = thread && !apart_is_orphan();
+	struct snapshot *snap = wanted ? queue_reserve(sampler->queue) : NULL;
 	bool copied;
 
 	/* It was seen to run just before it was asked. */
