@@ -16,6 +16,7 @@
 #include "base/hashmap.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "module/space.h"
 #include "waits.h"
 
@@ -125,6 +126,7 @@ struct collector {
 	uint32_t *locations;       /* more: [truncated], and the kernel's */
 	pthread_t thread;
 	bool started;
+	bool is_full; /* the profile is */
 };
 
 struct collector *collector_new(const struct roster *roster, struct queue *queue,
@@ -294,13 +296,28 @@ static uint32_t location_id(struct collector *collector, const struct process *p
 	return id;
 }
 
+/* For all samples whose stacks there is no more room for. */
+static uint32_t intern_no_stack(struct collector *collector)
+{
+	uint32_t location = profile_pseudo(collector->profile, "[too many stacks]");
+
+	if (!collector->is_full)
+		log_info("there are too many different stacks to keep: from now on "
+		         "samples are counted under [too many stacks]");
+	collector->is_full = true;
+	return profile_stack(collector->profile, &location, 1);
+}
+
 static uint32_t intern_stack(struct collector *collector, const struct process *process,
                              const struct snapshot *snap,
                              const struct unwind_result *result)
 {
-	size_t n = waits_kernel_frames(collector->profile, snap, collector->locations,
-	                               KERNEL_DEPTH_MAX);
+	size_t n;
 
+	if (profile_is_full(collector->profile))
+		return intern_no_stack(collector);
+	n = waits_kernel_frames(collector->profile, snap, collector->locations,
+	                        KERNEL_DEPTH_MAX);
 	for (size_t i = 0; i < result->nframes; i++)
 		collector->locations[n++] = location_id(collector, process,
 		                                        &collector->frames[i]);
@@ -643,6 +660,7 @@ static void *collector_main(void *arg)
 	/* Like the sampler's: on a busy machine snapshots would pile up, and a thread
 	 * that stands still might wait for the tables while we wait for a CPU. */
 	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
+	privilege_forget_output();
 	while ((snap = queue_wait(collector->queue))) {
 		collect_any(collector, snap);
 		queue_done(collector->queue);

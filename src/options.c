@@ -26,6 +26,10 @@
 #define FREQUENCY_DEFAULT_HZ 99
 #define FREQUENCY_MIN_HZ     0.1
 #define FREQUENCY_MAX_HZ     10000
+#define OVERHEAD_DEFAULT     1 /* percent */
+#define OVERHEAD_MIN         0.01
+#define PAUSE_MIN_US         1
+#define PAUSE_MAX_US         1000000
 #define DEPTH_DEFAULT        512
 #define DEPTH_MAX            32768 /* the stack copied holds no more frames */
 
@@ -302,6 +306,32 @@ static int set_frequency(struct parse *parse, const char *value)
 	return 0;
 }
 
+static int set_max_overhead(struct parse *parse, const char *value)
+{
+	double percent;
+
+	if (!parse_decimal(value, OVERHEAD_MIN, 100, &percent))
+		return wrong(parse->err,
+		             "--max-overhead '%.60s' is not a percentage from %g to 100: "
+		             "give one such as 1 or 0.5, or 100 for no limit",
+		             value, OVERHEAD_MIN);
+	parse->options->max_overhead = percent / 100;
+	return 0;
+}
+
+static int set_max_pause(struct parse *parse, const char *value)
+{
+	double us;
+
+	if (!parse_decimal(value, PAUSE_MIN_US, PAUSE_MAX_US, &us))
+		return wrong(parse->err,
+		             "--max-pause '%.60s' is not a number of microseconds from %d "
+		             "to %d: give one such as 100",
+		             value, PAUSE_MIN_US, PAUSE_MAX_US);
+	parse->options->max_pause_ns = (uint64_t)(us * 1000);
+	return 0;
+}
+
 static int set_accounting(struct parse *parse, const char *value)
 {
 	static const struct {
@@ -465,6 +495,10 @@ static const struct option_spec specs[] = {
          " FILE"},
         {"mode", 'm', "MODE", set_mode, "cpu, wall, cpu,wall, block or threads (cpu)"},
         {"frequency", 'F', "HZ", set_frequency, "samples a second of each thread (99)"},
+        {"max-overhead", 0, "PERCENT", set_max_overhead,
+         "lower the rate rather than cost more (1)"},
+        {"max-pause", 0, "US", set_max_pause,
+         "sample less when a thread is held for longer"},
         {"accounting", 0, "SOURCE", set_accounting,
          "CPU time from schedstat, stat or auto"},
         {"unwinder", 0, "UNWINDER", set_unwinder, "stacks by auto, rules, fp or libunwind"},
@@ -685,6 +719,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	*options = (struct options){
 	        .action = OPTIONS_RUN,
 	        .frequency_hz = FREQUENCY_DEFAULT_HZ,
+	        .max_overhead = OVERHEAD_DEFAULT / 100.0,
 	        .modes = MODE_CPU,
 	        .last_mode = MODE_CPU,
 	        .accounting = ACCOUNTING_AUTO,

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/array.h"
@@ -45,6 +46,8 @@ struct options {
 	double duration_s;     /* 30 unless said; 0: until COMMAND ends */
 	bool duration_ignored; /* one was given, and the mode has no use for it */
 	double frequency_hz;   /* 99 */
+	double max_overhead;   /* a part: 0.01; 1: without limit */
+	uint64_t max_pause_ns; /* 0: without limit */
 	char *output;          /* "profile.pb.gz", or as the format says; "-" is stdout */
 	const struct writer *format;
 	unsigned modes;              /* enum profile_mode, or-ed */

@@ -21,6 +21,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/shell.h"
 #include "profile/top.h"
 
@@ -42,15 +43,15 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
 {
 	va_list ap;
 	char *words;
+	size_t len;
 
 	va_start(ap, fmt);
-	int len = vasprintf(&words, fmt, ap);
+	words = xvasprintf(fmt, ap);
 	va_end(ap);
-	if (len < 0)
-		return;
-	array_reserve(text, (size_t)len + 1);
-	memcpy(text->v + text->n, words, (size_t)len + 1);
-	text->n += (size_t)len;
+	len = strlen(words);
+	array_reserve(text, len + 1);
+	memcpy(text->v + text->n, words, len + 1);
+	text->n += len;
 	free(words);
 }
 
@@ -134,6 +135,43 @@ static void tell_rate(struct text *text, const struct receipt *receipt)
 	    duration(took, ns), receipt->stats->missed_ticks, receipt->stats->late_ticks);
 	if (receipt->interrupted)
 		add(text, "; ended early by a signal");
+}
+
+static void tell_overhead(struct text *text, const struct receipt *receipt)
+{
+	if (receipt->stats->ticks > 0)
+		add(text, "took %.2f %% of what the target could do",
+		    100 * receipt->stats->overhead);
+}
+
+/* What was done less, to keep the limits that the user set. */
+static void tell_limits(struct text *text, const struct receipt *receipt)
+{
+	const struct budget *budget = &receipt->stats->budget;
+	uint64_t ns = run_ns(receipt->stats), ticks = receipt->stats->ticks;
+	char tick[32], lowered[32], took[32];
+	const char *before = "";
+
+	if (budget->lowered_ns > 0 && ns > 0) {
+		add(text,
+		    "lowered from %g Hz to %.1f Hz, because a tick takes %s and more would "
+		    "cost over %g %% (--max-overhead), for %s of %s",
+		    receipt->frequency_hz, (double)ticks * 1e9 / (double)ns,
+		    duration(tick, (uint64_t)budget->tick_ns),
+		    100 * budget->limits.overhead, duration(lowered, budget->lowered_ns),
+		    duration(took, ns));
+		before = "; ";
+	}
+	if (budget->pauses_over > 0)
+		add(text,
+		    "%s%" PRIu64 " sample%s stopped a thread for longer than %s "
+		    "(--max-pause), whereupon less was copied, and less often",
+		    before, budget->pauses_over, plural(budget->pauses_over),
+		    duration(took, budget->limits.max_pause_ns));
+	if (budget->not_followed > 0)
+		add(text, "%s%" PRIu64 " stack%s not followed to another",
+		    text->n > 0 ? "; " : "", budget->not_followed,
+		    budget->not_followed == 1 ? " was" : "s were");
 }
 
 static void tell_missed(struct text *text, const struct receipt *receipt)
@@ -328,6 +366,8 @@ static void tell_refused(struct text *text, const struct receipt *receipt)
 
 static const struct fact facts[] = {
         {"rate", tell_rate, true},
+        {"overhead", tell_overhead, true},
+        {"limits", tell_limits, true},
         {"missed", tell_missed, true},
         {"pauses", tell_pauses, true},
         {"stop latency", tell_latency, false},
@@ -546,10 +586,8 @@ static void add_line(struct text *text, const char *key, const char *fmt, ...)
 	char *line;
 
 	va_start(ap, fmt);
-	int len = vasprintf(&line, fmt, ap);
+	line = xvasprintf(fmt, ap);
 	va_end(ap);
-	if (len < 0)
-		return;
 	add(text, "  %-10s  %s", key, line);
 	free(line);
 	defuse(text->v + start);

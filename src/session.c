@@ -10,6 +10,8 @@
 #include "session.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "capture/queue.h"
 #include "capture/sampler.h"
 #include "choose.h"
@@ -35,6 +38,7 @@
 #include "symbol/symbol.h"
 #include "target/launch.h"
 #include "target/refusal.h"
+#include "target/sandbox.h"
 #include "target/target.h"
 
 #define QUEUE_CAPACITY 256
@@ -164,6 +168,8 @@ static int prepare_capture(struct session *session, struct error *err)
 	const struct options *options = session->options;
 	struct sampler_options sampling = {
 	        .frequency_hz = options->frequency_hz,
+	        .max_overhead = options->max_overhead,
+	        .max_pause_ns = options->max_pause_ns,
 	        .duration_ns = (uint64_t)(options->duration_s * (double)NS_PER_SEC),
 	        .cpu_source = choose_cpu_source(session),
 	        .only_tids = session->tids.v,
@@ -410,6 +416,10 @@ static int finish(struct session *session, struct error *err)
 	struct receipt receipt = {0};
 	int r = check_denied(session, err);
 
+	if (r == 0 && stats->ticks == 0 && sampler_wait_status(session->sampler) != 0)
+		r = error_set(err, EXIT_CODE_FAILURE,
+		              "the process that samples could not "
+		              "begin: no profile is written");
 	if (r < 0)
 		goto out;
 	/* A zombie until now, so that its CPU clock could be read to its end. */
@@ -469,6 +479,18 @@ static void wait_for_command(struct session *session)
 	log_info("%s %s", session->options->command[0], line);
 }
 
+/* From here on bytes of the target are read that may have been made to break us. */
+static void give_up_rights(const struct options *options)
+{
+	bool for_output = output_file_needs_privilege(options->output);
+	uint64_t kept = privilege_drop(for_output);
+	int r = sandbox_enter();
+
+	log_verbose("capabilities kept: %#" PRIx64 "%s; system calls refused: %d%s%s", kept,
+	            for_output && kept ? " (some of them for the output)" : "",
+	            r < 0 ? 0 : r, r < 0 ? ", because " : "", r < 0 ? strerror(-r) : "");
+}
+
 static int run(struct session *session, struct error *err)
 {
 	const struct options *options = session->options;
@@ -486,7 +508,10 @@ static int run(struct session *session, struct error *err)
 	if (block_signals(session, err) < 0)
 		return -1;
 	prepare_profile(session);
-	if (prepare_capture(session, err) < 0 || start_capture(session, err) < 0)
+	if (prepare_capture(session, err) < 0)
+		return -1;
+	give_up_rights(options);
+	if (start_capture(session, err) < 0)
 		return -1;
 	wait_for_sampler(session);
 	if (finish(session, err) < 0)
@@ -517,6 +542,7 @@ int session_run(const struct options *options, struct error *err)
 	queue_free(session.queue);
 	roster_free(session.roster);
 	array_fini(&session.tids);
+	output_file_forget();
 	if (session.signal_fd >= 0)
 		close(session.signal_fd);
 	return r;

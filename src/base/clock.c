@@ -7,7 +7,7 @@ static uint64_t read_clock(clockid_t id)
 {
 	struct timespec ts;
 
-	/* These two clocks always exist. */
+	/* These clocks always exist. */
 	clock_gettime(id, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
@@ -15,6 +15,11 @@ static uint64_t read_clock(clockid_t id)
 uint64_t clock_monotonic_ns(void)
 {
 	return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_thread_cpu_ns(void)
+{
+	return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 uint64_t clock_realtime_ns(void)

@@ -10,6 +10,8 @@
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t clock_monotonic_ns(void);
+/* The CPU time that the calling thread has used. */
+uint64_t clock_thread_cpu_ns(void);
 /* CLOCK_REALTIME in nanoseconds since the epoch. */
 uint64_t clock_realtime_ns(void);
 

@@ -66,10 +66,8 @@ static void put(const char *s)
 /* Each message is one write, so that it also stays whole beside other programs'. */
 __attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list ap)
 {
-	char *text;
+	char *text = xvasprintf(fmt, ap);
 
-	if (vasprintf(&text, fmt, ap) < 0)
-		return;
 	defuse(text);
 	pthread_mutex_lock(&lock);
 	char *line = xasprintf("%s" PREFIX "%s\n%s", progress[0] ? CLEAR_LINE : "", text,

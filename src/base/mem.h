@@ -3,6 +3,7 @@
 #ifndef CPROF_BASE_MEM_H
 #define CPROF_BASE_MEM_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
@@ -11,6 +12,8 @@ void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *xreallocarray(void *old, size_t n, size_t size) __attribute__((returns_nonnull));
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *xstrndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull));
+char *xvasprintf(const char *fmt, va_list ap)
+        __attribute__((malloc, returns_nonnull, format(printf, 1, 0)));
 char *xasprintf(const char *fmt, ...)
         __attribute__((malloc, returns_nonnull, format(printf, 1, 2)));
 

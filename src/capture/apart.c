@@ -10,8 +10,14 @@
  * So the tracer is a process of its own, in a process group of its own: the
  * terminal's signals do not reach it, and a SIGSTOP sent to the profiler stops
  * the profiler alone. If somebody stops the tracer itself, we are its parent,
- * hear of it, and let it go on (apart_tend). If we die, it is killed, and the
- * kernel releases whatever it held.
+ * hear of it, and let it go on (apart_tend).
+ *
+ * If we die, of a kill -9 say, the kernel tells it with a signal. It could simply die,
+ * too, and the kernel would release whatever it held; but a system call that it has
+ * cut short, and was about to start again, would return EINTR. So it takes the stops
+ * that are still open, undoes what there is to undo, and then ends. It touches no
+ * lock on the way, since whoever held one may be dead; and should it hang all the same,
+ * a timer ends it.
  *
  * It shares our memory, so that nothing else changes: the queue, the locks and
  * what they guard are used as between threads. But a process made by clone(2)
@@ -28,6 +34,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,11 +43,51 @@
 /* Not ours: "pkill -STOP cprof-attach" is meant for the profiler. */
 #define NAME "cprof-tracer"
 
+/* Tells of our parent's death. */
+#define DEATH_SIGNAL SIGUSR1
+
+/* How long after that we may live. */
+#define LAST_MS 350
+
+static pid_t parent;
+static volatile sig_atomic_t is_orphan;
+
+static void on_death(int sig)
+{
+	const struct itimerval last = {.it_value = {.tv_usec = LAST_MS * 1000}};
+
+	(void)sig;
+	if (getppid() == parent) /* somebody else has sent it */
+		return;
+	is_orphan = 1;
+	(void)setitimer(ITIMER_REAL, &last, NULL);
+}
+
+bool apart_is_orphan(void)
+{
+	return is_orphan;
+}
+
+static void hear_of_death(void)
+{
+	struct sigaction action = {.sa_handler = on_death};
+	sigset_t heard;
+
+	sigfillset(&action.sa_mask);
+	sigaction(DEATH_SIGNAL, &action, NULL);
+	signal(SIGALRM, SIG_DFL);
+	sigemptyset(&heard);
+	sigaddset(&heard, DEATH_SIGNAL);
+	sigaddset(&heard, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &heard, NULL);
+	prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
+}
+
 static int process_main(void *arg)
 {
 	struct apart *apart = arg;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	hear_of_death();
 	if (getppid() != apart->parent) /* it died before we asked */
 		return 1;
 	(void)setpgid(0, 0);
@@ -82,7 +129,8 @@ int apart_start(struct apart *apart, void (*run)(void *), void (*ended)(void *),
 	apart->run = run;
 	apart->ended = ended;
 	apart->arg = arg;
-	apart->parent = getpid();
+	apart->parent = parent = getpid();
+	is_orphan = 0;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES + 256 * 1024);
 	r = pthread_create(&apart->thread, &attr, thread_main, apart);

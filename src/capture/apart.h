@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct apart {
@@ -27,6 +28,10 @@ int apart_start(struct apart *apart, void (*run)(void *), void (*ended)(void *),
 
 /* To be called when SIGCHLD comes: if somebody has stopped it, lets it go on. */
 void apart_tend(struct apart *apart);
+
+/* In the process apart: whether we, its parent, have died. Then it must end soon, and
+ * take no lock before. */
+bool apart_is_orphan(void);
 
 /* Waits for its end. */
 void apart_join(struct apart *apart);

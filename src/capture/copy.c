@@ -49,8 +49,10 @@ static void copy_stack(const struct target *target, struct snapshot *snap, size_
 	snap->nbytes = (size_t)n;
 }
 
-void sampler_copy(struct sampler *sampler, struct thread *thread, struct snapshot *snap)
+void sampler_copy(struct sampler *sampler, struct thread *thread, struct snapshot *snap,
+                  uint64_t stopped_ns)
 {
+	struct budget *budget = &sampler->stats.budget;
 	struct sampler_hint *hint = sampler_hint_of(sampler, thread);
 	bool elsewhere;
 	size_t window;
@@ -60,7 +62,12 @@ void sampler_copy(struct sampler *sampler, struct thread *thread, struct snapsho
 	if (sampler->options.no_traceback && hint && atomic_load(&hint->rooted))
 		return;
 	window = window_of(sampler, thread, &elsewhere);
+	if (stopped_ns > 0)
+		window = budget_window(budget, window);
 	copy_stack(sampler_target_of(sampler, thread), snap, window);
+	if (stopped_ns > 0 && elsewhere &&
+	    !budget_may_follow(budget, clock_monotonic_ns() - stopped_ns))
+		return;
 	if (elsewhere && sampler->options.extend)
 		sampler->options.extend(sampler->options.extend_ctx, snap);
 }

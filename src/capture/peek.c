@@ -184,7 +184,7 @@ static bool peek(struct sampler *sampler, struct thread *thread, struct snapshot
 	if (snap->kind == SNAPSHOT_PEEKED) {
 		regs_set(&snap->regs, ARCH_REG_SP, thread->call.sp);
 		regs_set(&snap->regs, ARCH_REG_PC, thread->call.pc);
-		sampler_copy(sampler, thread, snap);
+		sampler_copy(sampler, thread, snap, 0);
 		if (sampler->options.wait_detail)
 			tell_object(sampler, thread, snap);
 		if (sampler->options.kernel_stacks)

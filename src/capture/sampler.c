@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "capture/sampler_impl.h"
 
 /* How long the end waits for threads that were asked to stop and have not run
@@ -72,6 +73,58 @@ static bool is_profiler_stopped(const struct sampler *sampler)
 	return n > 0 && procfs_parse_stat(text, (size_t)n, &stat) == 0 && stat.state == 'T';
 }
 
+/*
+ * What the sampling takes from the target. Where threads are met on their
+ * processors, we take these: all our CPU time is the target's loss, and what
+ * pauses last is part of it. From afar, threads stand still while we run elsewhere;
+ * but a machine that is busy has no elsewhere, so both count.
+ */
+static struct budget_reading read_budget(const struct sampler *sampler)
+{
+	struct budget_reading reading = {
+	        .now_ns = clock_monotonic_ns(),
+	        .ticks = atomic_load(&sampler->stats.ticks),
+	        .cost_ns = clock_thread_cpu_ns() - sampler->cpu_start_ns,
+	};
+
+	if (!sampler->can_visit)
+		reading.cost_ns += sampler->stats.pause_ns.sum;
+	for (size_t i = 0; i < sampler->ntargets; i++)
+		reading.busy_ns += sampler->targets[i].cpu_ns;
+	return reading;
+}
+
+static void begin_budget(struct sampler *sampler)
+{
+	const struct budget_limits limits = {
+	        .period_ns = sampler->period_ns,
+	        .overhead = sampler->options.max_overhead,
+	        .max_pause_ns = sampler->options.max_pause_ns,
+	        .max_window = SAMPLER_WINDOW_MAX,
+	};
+	struct budget_reading start;
+
+	sampler->cpu_start_ns = clock_thread_cpu_ns();
+	start = read_budget(sampler);
+	budget_init(&sampler->stats.budget, &limits, &start);
+	sampler->period_ns = sampler->stats.budget.period_ns;
+}
+
+static void keep_budget(struct sampler *sampler)
+{
+	const struct budget_reading reading = read_budget(sampler);
+
+	budget_tick(&sampler->stats.budget, &reading);
+	sampler->period_ns = sampler->stats.budget.period_ns;
+}
+
+static void end_budget(struct sampler *sampler)
+{
+	const struct budget_reading end = read_budget(sampler);
+
+	sampler->stats.overhead = budget_overhead(&sampler->stats.budget, &end);
+}
+
 static void handle_timer(struct sampler *sampler)
 {
 	uint64_t expirations, now;
@@ -91,6 +144,7 @@ static void handle_timer(struct sampler *sampler)
 			sampler_adopt(sampler, now);
 			sampler_tick(sampler, now);
 			sampler_begin_round(sampler);
+			keep_budget(sampler);
 		}
 	}
 	sampler_go(sampler);
@@ -143,9 +197,12 @@ static void run(struct sampler *sampler)
 			return;
 		if (end_ns != UINT64_MAX)
 			timeout = (int)((end_ns - now + NS_PER_MS - 1) / NS_PER_MS);
-		if (poll(fds, 3, timeout) < 0 && errno != EINTR)
-			return;
-		if (fds[2].revents)
+		if (poll(fds, 3, timeout) < 0) {
+			if (errno != EINTR || apart_is_orphan())
+				return;
+			continue;
+		}
+		if (fds[2].revents || apart_is_orphan())
 			return;
 		if (fds[1].revents) {
 			sampler_clear_child(sampler);
@@ -312,17 +369,22 @@ static void capture_main(void *arg)
 	struct sampler *sampler = arg;
 
 	/* While we are kept from our CPU, a stopped thread is kept from its own. */
+	privilege_forget_output();
 	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
 	begin_accounts(sampler);
 	if (sampler->options.running && !sampler->options.once)
 		sampler_prepare_visits(sampler);
 	if (tracer_init() == 0) {
+		begin_budget(sampler);
 		if (sampler->options.once)
 			sampler_run_once(sampler);
 		else
 			run(sampler);
 		take_last_stops(sampler);
+		end_budget(sampler);
 	}
+	if (apart_is_orphan())
+		return;
 	sampler->stats.end_ns = clock_monotonic_ns();
 	sampler_close_all(sampler);
 }

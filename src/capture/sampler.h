@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/quantile.h"
 #include "capture/activity.h"
+#include "capture/budget.h"
 #include "capture/queue.h"
 #include "capture/snapshot.h"
 #include "target/roster.h"
@@ -27,7 +28,9 @@
 
 struct sampler_options {
 	double frequency_hz;
-	uint64_t duration_ns; /* 0: until stopped or all targets are gone */
+	double max_overhead;   /* part of what the target can do: see budget.h */
+	uint64_t max_pause_ns; /* 0: no limit */
+	uint64_t duration_ns;  /* 0: until stopped or all targets are gone */
 	enum cpu_source cpu_source;
 	const pid_t *only_tids; /* sample these alone; copied */
 	size_t nonly_tids;
@@ -75,7 +78,9 @@ struct sampler_stats {
 	uint64_t kernel_denied;     /* kernel stacks that could not be read */
 	struct quantile pause_ns;   /* stop seen .. thread released */
 	struct quantile latency_ns; /* stop asked for .. stop seen */
-	uint64_t start_ns;          /* CLOCK_MONOTONIC */
+	struct budget budget;
+	double overhead;   /* part of what the target could do that it cost */
+	uint64_t start_ns; /* CLOCK_MONOTONIC */
 	uint64_t end_ns;
 };
 

@@ -60,8 +60,9 @@ struct sampler {
 	size_t nstops_open;
 	uint64_t tick;                         /* its number */
 	ARRAY(struct snapshot_credit) credits; /* still to be handed over */
-	uint64_t period_ns;
-	uint64_t due_ns; /* of the next tick */
+	uint64_t period_ns;                    /* as the budget allows */
+	uint64_t cpu_start_ns; /* what we had used when the budget began */
+	uint64_t due_ns;       /* of the next tick */
 	uint64_t random;
 	int timer_fd, child_fd, stop_fd, done_fd;
 	struct apart apart; /* the process that all of this runs in */
@@ -92,8 +93,10 @@ bool sampler_scan(struct sampler *sampler, size_t index, uint64_t now_ns, bool f
 
 /* copy.c: what the collector has said about this thread last, or NULL. */
 struct sampler_hint *sampler_hint_of(struct sampler *sampler, const struct thread *thread);
-/* copy.c: copies what unwinding will need; the registers are in the snapshot. */
-void sampler_copy(struct sampler *sampler, struct thread *thread, struct snapshot *snap);
+/* copy.c: copies what unwinding will need; the registers are in the snapshot. Since
+ * when it is stopped, if it is: CLOCK_MONOTONIC, or 0. */
+void sampler_copy(struct sampler *sampler, struct thread *thread, struct snapshot *snap,
+                  uint64_t stopped_ns);
 /* copy.c: says whose it is and commits it. */
 void sampler_hand_over(struct sampler *sampler, struct thread *thread,
                        struct snapshot *snap, uint64_t now_ns);

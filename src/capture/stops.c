@@ -35,7 +35,7 @@ static void request(struct sampler *sampler, struct thread *thread)
 {
 	int r;
 
-	if (thread->stop_open)
+	if (thread->stop_open || apart_is_orphan())
 		return;
 	if (queue_room(sampler->queue) <= sampler->nstops_open) {
 		count_missed(sampler, &sampler->stats.missed_queue_full);
@@ -93,7 +93,8 @@ static void close_stop(struct sampler *sampler, struct thread *thread)
 
 /* All that happens while the thread stands still. False: nothing was copied. */
 static bool copy_thread(struct sampler *sampler, struct thread *thread,
-                        const struct tracer_stop *stop, struct snapshot *snap)
+                        const struct tracer_stop *stop, uint64_t seen_ns,
+                        struct snapshot *snap)
 {
 	struct arch_prstatus raw;
 
@@ -104,7 +105,7 @@ static bool copy_thread(struct sampler *sampler, struct thread *thread,
 	if (!snap || arch_regs_from_prstatus(&raw, &snap->regs) < 0)
 		return false;
 	snap->syscall = arch_syscall_nr(&raw);
-	sampler_copy(sampler, thread, snap);
+	sampler_copy(sampler, thread, snap, seen_ns);
 	return true;
 }
 
@@ -146,16 +147,24 @@ static void hand_over_running(struct sampler *sampler, struct thread *thread,
 
 /* A thread has stopped: copies it, lets it go, and hands the copy over. */
 static void handle_stopped(struct sampler *sampler, struct thread *thread,
-                           const struct tracer_stop *stop)
+                           struct tracer_stop *stop)
 {
 	struct sampler_stats *stats = &sampler->stats;
 	uint64_t seen_ns = clock_monotonic_ns(), gone_ns;
-	struct snapshot *snap = thread ? queue_reserve(sampler->queue) : NULL;
-	bool copied = thread && copy_thread(sampler, thread, stop, snap);
+	/* For whom, if nobody is left? */
+	bool wanted = thread && !apart_is_orphan();
+	struct snapshot *snap = wanted ? queue_reserve(sampler->queue) : NULL;
+	bool copied;
+
+	/* It was seen to run just before it was asked. */
+	if (thread && thread->stop_open)
+		stop->asleep_ns = seen_ns - thread->stop_asked_ns;
+	copied = thread && copy_thread(sampler, thread, stop, seen_ns, snap);
 
 	(void)tracer_release(stop);
 	gone_ns = clock_monotonic_ns();
 	quantile_add(&stats->pause_ns, gone_ns - seen_ns);
+	budget_pause(&stats->budget, gone_ns - seen_ns);
 	if (stop->signal)
 		stats->signals_passed++;
 	if (stop->group_stop)

@@ -10,6 +10,10 @@
  * refuses to follow those of others; so the link is followed by the kernel, with
  * stat(), and the path that we found ourselves counts only if it leads to the same
  * file. A link that leads nowhere cannot be compared, and is refused.
+ *
+ * Between the check before a run and the writing after it a directory may be
+ * exchanged for a link to another one. So a place that was checked is kept, with its
+ * directory open: what is written goes there, wherever the name leads by then.
  */
 #include "output/file.h"
 
@@ -27,6 +31,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/privilege.h"
 
 #define LEAST_ROOM   (64 * 1024) /* a file system with less is as good as full */
 #define NTEMP_NAMES  100
@@ -34,12 +39,19 @@
 
 /* Where an output goes. */
 struct place {
+	int dir_fd; /* of the directory; -1: not opened yet */
 	char *dir;
 	char *base;
 	bool exists;
 	bool in_place;  /* not replaced but written to */
 	struct stat st; /* if it exists */
 };
+
+/* The place that was checked last, and the name that led there. */
+static struct {
+	char *name;
+	struct place place;
+} checked;
 
 /* The temporary file that a signal handler would have to remove. */
 static struct {
@@ -90,6 +102,11 @@ static int explain(const char *name, const char *dir, int errnum, struct error *
 		                 "cannot write '%s': it would be larger than files may "
 		                 "be here; see 'ulimit -f'",
 		                 name);
+	case ESTALE:
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "cannot write '%s': it is another file than it was "
+		                 "before the run",
+		                 name);
 	case EPIPE:
 		return error_set(err, EXIT_CODE_FAILURE,
 		                 "cannot write '%s': whoever read from it has stopped "
@@ -114,8 +131,18 @@ static void set_path(struct place *place, const char *path)
 
 static void place_fini(struct place *place)
 {
+	if (place->dir_fd >= 0)
+		close(place->dir_fd);
 	free(place->dir);
 	free(place->base);
+}
+
+/* 0 or -errno. */
+static int open_directory(struct place *place)
+{
+	if (place->dir_fd < 0)
+		place->dir_fd = open(place->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return place->dir_fd < 0 ? -errno : 0;
 }
 
 static int refuse_directory(const char *name, struct error *err)
@@ -153,7 +180,7 @@ static int find_place(const char *name, struct place *place, struct error *err)
 {
 	struct stat st;
 
-	*place = (struct place){0};
+	*place = (struct place){.dir_fd = -1};
 	if (stat(name, &place->st) != 0) {
 		if (errno == ENOENT)
 			return find_new_place(name, place, err);
@@ -222,13 +249,22 @@ static int write_all(int fd, const void *data, size_t len)
 	return status;
 }
 
-static int write_in_place(const char *name, const void *data, size_t len)
+/* The name may lead elsewhere by now: nothing is changed before that is known. */
+static int write_in_place(const char *name, const struct place *place, const void *data,
+                          size_t len)
 {
-	int fd = open(name, O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC);
+	int fd = open(name, O_WRONLY | O_NOCTTY | O_CLOEXEC), status = 0;
+	struct stat st;
 
 	if (fd < 0)
 		return -errno;
-	int status = write_all(fd, data, len);
+	if (fstat(fd, &st) != 0 || st.st_dev != place->st.st_dev ||
+	    st.st_ino != place->st.st_ino)
+		status = -ESTALE;
+	else if (S_ISREG(st.st_mode) && ftruncate(fd, 0) != 0)
+		status = -errno;
+	if (status == 0)
+		status = write_all(fd, data, len);
 	if (close(fd) != 0 && status == 0)
 		status = -errno;
 	return status;
@@ -279,11 +315,14 @@ static int open_temporary(int dir_fd)
 /* A file that is replaced leaves its owner, if we may, and mode to the new one. */
 static void inherit(int fd, const struct place *place)
 {
-	if (!place->exists)
+	struct stat old;
+
+	if (fstatat(place->dir_fd, place->base, &old, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    !S_ISREG(old.st_mode))
 		return;
-	if (fchown(fd, place->st.st_uid, place->st.st_gid) != 0)
+	if (fchown(fd, old.st_uid, old.st_gid) != 0)
 		errno = 0; /* then it is ours */
-	fchmod(fd, place->st.st_mode & 0777);
+	fchmod(fd, old.st_mode & 0777);
 }
 
 static int fill_and_rename(int dir_fd, int fd, const struct place *place, const void *data,
@@ -307,40 +346,50 @@ static int fill_and_rename(int dir_fd, int fd, const struct place *place, const 
 }
 
 /* 0 or -errno. */
-static int replace(const struct place *place, const void *data, size_t len)
+static int replace(struct place *place, const void *data, size_t len)
 {
-	int dir_fd = open(place->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int status = open_directory(place), fd;
 
-	if (dir_fd < 0)
-		return -errno;
-	int fd = open_temporary(dir_fd);
-	int status = fd < 0 ? fd : fill_and_rename(dir_fd, fd, place, data, len);
-
+	if (status != 0)
+		return status;
+	fd = open_temporary(place->dir_fd);
+	status = fd < 0 ? fd : fill_and_rename(place->dir_fd, fd, place, data, len);
 	output_file_abandon();
 	if (fd >= 0)
 		close(fd);
-	close(dir_fd);
+	return status;
+}
+
+static int write_named(const char *name, const void *data, size_t len, struct error *err)
+{
+	bool known = checked.name && strcmp(checked.name, name) == 0;
+	struct place here, *place = known ? &checked.place : &here;
+	int status;
+
+	if (!known && find_place(name, &here, err) != 0)
+		return -1;
+	status = place->in_place ? -EBUSY : replace(place, data, len);
+	/* A file that is a mount point of its own (as in containers) is busy, too. */
+	if (status == -EBUSY)
+		status = write_in_place(name, place, data, len);
+	if (status != 0)
+		status = explain(name, place->in_place ? name : place->dir, -status, err);
+	if (!known)
+		place_fini(&here);
 	return status;
 }
 
 int output_file_write(const char *name, const void *data, size_t len, struct error *err)
 {
-	struct place place;
 	int status;
 
 	if (strcmp(name, "-") == 0) {
 		status = write_all(STDOUT_FILENO, data, len);
 		return status == 0 ? 0 : explain("stdout", "stdout", -status, err);
 	}
-	if (find_place(name, &place, err) != 0)
-		return -1;
-	status = place.in_place ? -EBUSY : replace(&place, data, len);
-	/* A file that is a mount point of its own (as in containers) is busy, too. */
-	if (status == -EBUSY)
-		status = write_in_place(name, data, len);
-	if (status != 0)
-		status = explain(name, place.in_place ? name : place.dir, -status, err);
-	place_fini(&place);
+	privilege_begin_output();
+	status = write_named(name, data, len, err);
+	privilege_end_output();
 	return status;
 }
 
@@ -380,23 +429,35 @@ static bool is_full(int dir_fd)
 }
 
 /* 0 or the errno that replacing would give. */
-static int check_directory(const struct place *place)
+static int check_directory(struct place *place)
 {
-	int dir_fd = open(place->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct stat dir;
-	int errnum = 0;
+	int r = open_directory(place);
 
-	if (dir_fd < 0)
+	if (r < 0)
+		return -r;
+	if (faccessat(place->dir_fd, ".", W_OK | X_OK, AT_EACCESS) != 0 ||
+	    fstat(place->dir_fd, &dir) != 0)
 		return errno;
-	if (faccessat(dir_fd, ".", W_OK | X_OK, AT_EACCESS) != 0 ||
-	    fstat(dir_fd, &dir) != 0)
-		errnum = errno;
-	else if (sticky_forbids(place, &dir))
-		errnum = EPERM;
-	else if (is_full(dir_fd))
-		errnum = ENOSPC;
-	close(dir_fd);
-	return errnum;
+	if (sticky_forbids(place, &dir))
+		return EPERM;
+	return is_full(place->dir_fd) ? ENOSPC : 0;
+}
+
+static void keep_checked(const char *name, const struct place *place)
+{
+	output_file_forget();
+	checked.name = xstrdup(name);
+	checked.place = *place;
+}
+
+void output_file_forget(void)
+{
+	if (!checked.name)
+		return;
+	place_fini(&checked.place);
+	free(checked.name);
+	checked.name = NULL;
 }
 
 int output_file_check(const char *name, int binary, struct error *err)
@@ -417,6 +478,28 @@ int output_file_check(const char *name, int binary, struct error *err)
 		errnum = check_directory(&place);
 	}
 	int status = errnum == 0 ? 0 : explain(name, subject, errnum, err);
-	place_fini(&place);
+	if (status == 0)
+		keep_checked(name, &place);
+	else
+		place_fini(&place);
 	return status;
+}
+
+static bool is_ours(const struct stat *st)
+{
+	return st->st_uid == geteuid() && (st->st_mode & S_IWUSR);
+}
+
+bool output_file_needs_privilege(const char *name)
+{
+	const struct place *place = &checked.place;
+	struct stat dir;
+
+	if (strcmp(name, "-") == 0)
+		return false;
+	if (!checked.name || strcmp(checked.name, name) != 0)
+		return true;
+	if (place->exists && !is_ours(&place->st))
+		return true;
+	return !place->in_place && (fstat(place->dir_fd, &dir) != 0 || !is_ours(&dir));
 }

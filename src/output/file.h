@@ -8,6 +8,7 @@
 #ifndef CPROF_OUTPUT_FILE_H
 #define CPROF_OUTPUT_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -15,9 +16,20 @@
 /*
  * Whether output_file_write can be expected to work: the directory exists, is
  * writable and its file system has room; stdout is open, and no terminal when
- * `binary`. Nothing stays behind. 0, or -1 with *err filled (EXIT_CODE_FAILURE).
+ * `binary`. No file is made. The directory is kept open, and what is written
+ * under this name later goes there, even if the name leads elsewhere by then.
+ * 0, or -1 with *err filled (EXIT_CODE_FAILURE).
  */
 int output_file_check(const char *name, int binary, struct error *err);
+
+/*
+ * After output_file_check of this name: whether root needs more for that than its user id: the directory, or the file that
+ * is replaced or written to, is another user's.
+ */
+bool output_file_needs_privilege(const char *name);
+
+/* Closes what output_file_check keeps open. */
+void output_file_forget(void);
 
 /* Writes all bytes. 0, or -1 with *err filled; then no partial file is left. */
 int output_file_write(const char *name, const void *data, size_t len, struct error *err);

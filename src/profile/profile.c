@@ -13,7 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "profile/utf8.h"
+
+/* See profile_is_full(). */
+#define MAX_STACK_BYTES ((size_t)64 * 1024 * 1024)
+#define MAX_LOCATIONS   ((size_t)512 * 1024)
+#define MAX_MAPPINGS    ((size_t)64 * 1024)
 
 struct mapping_key {
 	uint64_t start;
@@ -186,6 +192,12 @@ void profile_set_lines(struct profile *profile, uint32_t location,
 	}
 }
 
+bool profile_is_full(const struct profile *profile)
+{
+	return profile->stacks.bytes.n > MAX_STACK_BYTES ||
+	       profile->locations.n > MAX_LOCATIONS || profile->mappings.n > MAX_MAPPINGS;
+}
+
 uint32_t profile_stack(struct profile *profile, const uint32_t *locations, size_t n)
 {
 	return intern_add(&profile->stacks, locations, n * sizeof *locations);
@@ -271,10 +283,8 @@ void profile_comment(struct profile *profile, const char *fmt, ...)
 	char *text;
 
 	va_start(ap, fmt);
-	int len = vasprintf(&text, fmt, ap);
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
-	if (len < 0)
-		return;
 	profile_str str = profile_string(profile, text);
 	array_push(&profile->comments, str);
 	free(text);

@@ -123,6 +123,13 @@ uint32_t profile_pseudo(struct profile *profile, const char *name);
 /* The same in a mapping (or 0): code whose address is hidden from us. */
 uint32_t profile_named(struct profile *profile, uint32_t mapping, const char *name);
 
+/*
+ * Whether it holds as many stacks, locations or mappings as it should ever hold (some 200
+ * MiB of memory). No program has so many; a target that makes them up could take all
+ * memory otherwise. Nothing is refused: who adds stacks must ask.
+ */
+bool profile_is_full(const struct profile *profile);
+
 /* Gives a location its lines (copied), innermost first; once for each. */
 void profile_set_lines(struct profile *profile, uint32_t location,
                        const struct profile_line *lines, size_t n);

@@ -16,7 +16,8 @@
  * Registers carry their DWARF numbers (System V AMD64 psABI, figure 3.36):
  * 0 rax 1 rdx 2 rcx 3 rbx 4 rsi 5 rdi 6 rbp 7 rsp 8-15 r8-r15 16 return address.
  */
-#define ARCH_ELF_MACHINE 62 /* EM_X86_64 */
+#define ARCH_ELF_MACHINE 62         /* EM_X86_64 */
+#define ARCH_AUDIT       0xc000003e /* AUDIT_ARCH_X86_64 */
 #define ARCH_NREGS       17
 #define ARCH_REG_FP      6
 #define ARCH_REG_SP      7
@@ -71,6 +72,14 @@ bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr);
  * handler runs first: then it returns EINTR, as it would have without us.
  */
 void arch_syscall_restart(struct arch_prstatus *raw);
+
+/*
+ * The thread may have slept for `asleep_ns` of the timeout of call `nr`, which is to
+ * start again: takes that off the timeout, if it is relative and a register holds it.
+ * One that lies in memory (semtimedop, rt_sigtimedwait, io_getevents, epoll_pwait2)
+ * starts anew: a profiler does not write to its target's memory.
+ */
+void arch_syscall_shorten(struct arch_prstatus *raw, long nr, uint64_t asleep_ns);
 
 /*
  * Whether system call `nr` returns EINTR to the program when a stop without a

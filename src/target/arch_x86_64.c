@@ -75,6 +75,25 @@ void arch_syscall_restart(struct arch_prstatus *raw)
 	memcpy(raw->words, &user, sizeof user);
 }
 
+/*
+ * The program sees r10 changed after the call. A C library's function does not mind: for
+ * its caller the register is lost anyway. Code that makes the call itself, in a
+ * loop, could be compiled to rely on it. So the register is left alone unless a whole
+ * millisecond has gone by, which takes a thread that had fallen asleep when
+ * it was asked to stop.
+ */
+void arch_syscall_shorten(struct arch_prstatus *raw, long nr, uint64_t asleep_ns)
+{
+	struct user_regs_struct user = unpack(raw);
+	uint64_t ms = asleep_ns / 1000000;
+	int32_t timeout = (int32_t)user.r10;
+
+	if ((nr != SYS_epoll_wait && nr != SYS_epoll_pwait) || timeout <= 0 || ms == 0)
+		return;
+	user.r10 = ms < (uint64_t)timeout ? (uint64_t)timeout - ms : 0;
+	memcpy(raw->words, &user, sizeof user);
+}
+
 bool arch_syscall_needs_restart(long nr)
 {
 	switch (nr) {

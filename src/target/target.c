@@ -153,6 +153,16 @@ static int open_proc(pid_t pid, struct error *err)
 	return error_set(err, EXIT_CODE_NO_PROCESS, "there is no process %d", pid);
 }
 
+/* Why a part of /proc/PID cannot be read that was there a moment ago. */
+static int explain_loss(pid_t pid, int errnum, struct error *err)
+{
+	if (errnum == ENOENT || errnum == ESRCH)
+		return error_set(err, EXIT_CODE_NO_PROCESS,
+		                 "there is no process %d: it has just ended", pid);
+	return error_set(err, EXIT_CODE_FAILURE, "cannot read from /proc/%d: %s", pid,
+	                 strerror(errnum));
+}
+
 /* For a process whose first thread has ended. */
 static void read_by_live_thread(struct target *target)
 {
@@ -173,6 +183,7 @@ struct target *target_open(pid_t pid, struct error *err)
 {
 	struct target *target = xcalloc(1, sizeof *target);
 	struct procfs_status status;
+	int r;
 
 	target->pid = pid;
 	target->memory_tid = xcalloc(1, sizeof *target->memory_tid);
@@ -183,13 +194,12 @@ struct target *target_open(pid_t pid, struct error *err)
 	target->task_fd = openat(target->proc_fd, "task",
 	                         O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (target->task_fd < 0) {
-		error_set(err, EXIT_CODE_NO_PROCESS,
-		          "there is no process %d: it has just ended", pid);
+		explain_loss(pid, errno, err);
 		goto fail;
 	}
-	if (read_status(target->proc_fd, &status) < 0) {
-		error_set(err, EXIT_CODE_NO_PROCESS,
-		          "there is no process %d: it has just ended", pid);
+	r = read_status(target->proc_fd, &status);
+	if (r < 0) {
+		explain_loss(pid, -r, err);
 		goto fail;
 	}
 	if (check_leader(target, &status, err) < 0)

@@ -153,6 +153,7 @@ int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus
 	    !arch_syscall_needs_restart(nr))
 		return 0;
 	arch_syscall_restart(&restarted);
+	arch_syscall_shorten(&restarted, nr, stop->asleep_ns);
 	if (ptrace(PTRACE_SETREGSET, stop->tid, NT_PRSTATUS, &iov) < 0)
 		return -errno;
 	return 1;

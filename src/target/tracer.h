@@ -14,6 +14,7 @@
 #define CPROF_TARGET_TRACER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "target/arch.h"
@@ -31,7 +32,10 @@ struct tracer_stop {
 	int signal;        /* to be passed on at release; 0 none */
 	bool is_interrupt; /* the stop that was asked for, nothing else */
 	bool group_stop;   /* the process is stopped by job control, and stays so */
-	int wait_status;   /* of TRACER_ENDED, as waitpid gives it */
+	/* Set by the caller before tracer_undo_eintr: for how long at most the thread can
+	 * have slept when it stopped; 0: not known. */
+	uint64_t asleep_ns;
+	int wait_status; /* of TRACER_ENDED, as waitpid gives it */
 };
 
 /* Takes SIGCHLD, which must be blocked in every thread. Once, before the first
@@ -57,7 +61,7 @@ int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)
 
 /*
  * If this stop made a system call fail with an EINTR that the program would
- * see, makes the call start again. 1 when it did so, 0 when there was nothing
+ * see, makes the call start again, with what is left of its timeout. 1 when it did so, 0 when there was nothing
  * to undo, or -errno. `raw` must hold the thread's registers; it keeps them as
  * they were, for the sample.
  */

@@ -23,6 +23,7 @@ from terminal import Terminal
 from victims import Victim
 
 ROUNDS = int(os.environ.get("CPROF_TEST_ROUNDS", "12"))
+KILLS = 40
 
 
 class Worker:
@@ -249,6 +250,33 @@ def test_signals_while_the_profiler_is_killed():
     check_signals(victim, "%d profilers killed at 999 Hz" % kills)
 
 
+def test_sleepers_while_the_profiler_is_killed():
+    """A call that has been cut short is started again, also if that is the last thing."""
+    victim = Victim("sleepers", "short")
+    kills = 0
+    while kills < KILLS:
+        run = profiler.Run("-p", victim.pid, "-d", "60", "-F", "999")
+        time.sleep(0.1 + random.random() * 0.15)
+        run.signal(signal.SIGKILL)
+        run.process.wait()
+        kills += 1
+    procs.wait_until("nothing is traced", lambda: procs.traced(victim.pid) == {})
+    lines = victim.end()
+    tap.equal(eintrs(lines), {}, "%d profilers killed at 999 Hz: no call is interrupted" % kills,
+              "\n".join(lines))
+
+
+def test_an_orphan_ends():
+    """The process that samples outlives the profiler by no more than a moment."""
+    victim = Victim("work", 2, "busy")
+    run = start_sampling(victim.pid)
+    tracer = next(c for c in procs.children(run.pid) if procs.status(c)["Name"] == "cprof-tracer")
+    run.signal(signal.SIGKILL)
+    run.process.wait()
+    procs.wait_until("the tracer is gone", lambda: procs.state(tracer) in ("", "Z"), 10)
+    tap.equal(procs.traced(victim.pid), {}, "the tracer ends, and leaves nothing traced")
+
+
 def all_stopped(pid):
     return all(procs.state(pid, tid) == "T" for tid in procs.tids(pid))
 
@@ -321,6 +349,8 @@ if __name__ == "__main__":
         test_control_sleepers,
         test_signals,
         test_signals_while_the_profiler_is_killed,
+        test_sleepers_while_the_profiler_is_killed,
+        test_an_orphan_ends,
         test_group_stop,
         test_stop_and_go_under_the_profiler,
         test_parent_events,

@@ -77,6 +77,8 @@ static void test_defaults(void **state)
 	assert_null(o.command);
 	assert_true(o.duration_s == 30);
 	assert_true(o.frequency_hz == 99);
+	assert_true(o.max_overhead == 0.01);
+	assert_int_equal(o.max_pause_ns, 0);
 	assert_string_equal(o.output, "profile.pb.gz");
 	assert_ptr_equal(o.format, &writer_pprof);
 	assert_int_equal(o.modes, MODE_CPU);
@@ -281,6 +283,22 @@ static void test_symbol_options(void **state)
 	done(&o, &line);
 }
 
+static void test_limits(void **state)
+{
+	struct line line;
+	struct options o = good(&line,
+	                        WITH("-p1", "--max-overhead", "0.5", "--max-pause=2.5"));
+
+	(void)state;
+	assert_true(o.max_overhead == 0.005);
+	assert_int_equal(o.max_pause_ns, 2500);
+	done(&o, &line);
+	o = good(&line, WITH("-p1", "--max-overhead=100", "--max-pause", "1000000"));
+	assert_true(o.max_overhead == 1);
+	assert_int_equal(o.max_pause_ns, 1000000000);
+	done(&o, &line);
+}
+
 static void test_help_and_version(void **state)
 {
 	struct line line;
@@ -347,6 +365,11 @@ static const struct {
         {{"-p", "1", "-F", "0.09"}, "--frequency '0.09'"},
         {{"-p", "1", "-F", "10001"}, "--frequency '10001'"},
         {{"-p", "1", "-F", "99hz"}, "--frequency '99hz'"},
+        {{"-p", "1", "--max-overhead", "0"}, "from 0.01 to 100"},
+        {{"-p", "1", "--max-overhead", "101"}, "--max-overhead '101'"},
+        {{"-p", "1", "--max-overhead", "1%"}, "--max-overhead '1%'"},
+        {{"-p", "1", "--max-pause", "0.9"}, "from 1 to 1000000"},
+        {{"-p", "1", "--max-pause", "1000001"}, "--max-pause '1000001'"},
         {{"-p", "1", "-o", ""}, "--output has an empty name"},
         {{"-p", "1", "-o", "a", "-o", "b"}, "--output is given twice"},
         {{"-p", "1", "-f", "xml"}, "give pprof, folded, svg or text"},
@@ -485,6 +508,7 @@ int main(void)
 	        cmocka_unit_test(test_accounting_and_levels),
 	        cmocka_unit_test(test_unwinding),
 	        cmocka_unit_test(test_symbol_options),
+	        cmocka_unit_test(test_limits),
 	        cmocka_unit_test(test_help_and_version),
 	        cmocka_unit_test(test_wrong_lines),
 	        cmocka_unit_test(test_choices),

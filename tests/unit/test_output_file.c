@@ -73,6 +73,7 @@ static void empty_directory(const char *path)
 static int teardown(void **state)
 {
 	(void)state;
+	output_file_forget();
 	empty_directory(dir);
 	return chdir("/") != 0 || rmdir(dir) != 0 ? -1 : 0;
 }

@@ -322,6 +322,30 @@ static void test_top(void **state)
 
 #define PROFILE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void test_full(void **state)
+{
+	struct profile *profile = profile_new();
+	uint32_t locations[512];
+
+	(void)state;
+	for (uint64_t i = 0; i <= 512 * 1024; i++) {
+		assert_false(profile_is_full(profile));
+		(void)profile_location(profile, 0, 0x1000 + i);
+	}
+	assert_true(profile_is_full(profile));
+	profile_free(profile);
+
+	profile = profile_new();
+	for (uint32_t i = 0; i < 512; i++)
+		locations[i] = profile_location(profile, 0, i);
+	for (uint32_t i = 0; i < 40000 && !profile_is_full(profile); i++) {
+		locations[i % 512] = i % 511 + 1;
+		(void)profile_stack(profile, locations, 512);
+	}
+	assert_true(profile_is_full(profile));
+	profile_free(profile);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,7 +353,7 @@ int main(void)
 	        PROFILE_TEST(test_mappings), PROFILE_TEST(test_locations),
 	        PROFILE_TEST(test_names),    PROFILE_TEST(test_labels),
 	        PROFILE_TEST(test_samples),  PROFILE_TEST(test_comments),
-	        PROFILE_TEST(test_top),
+	        PROFILE_TEST(test_top),      cmocka_unit_test(test_full),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

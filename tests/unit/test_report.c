@@ -128,6 +128,7 @@ static void test_a_good_run(void **state)
 	says_not(f, "cut short");
 	says_not(f, "clock ticks");
 	says_not(f, "ended");
+	says_not(f, "limits");
 }
 
 static void test_what_went_wrong(void **state)
@@ -412,6 +413,35 @@ static void test_extremes(void **state)
 	report_comments(f->profile, &f->receipt);
 }
 
+static void test_limits(void **state)
+{
+	struct fixture *f = *state;
+	struct budget *budget = &f->stats.budget;
+
+	f->receipt.frequency_hz = 999;
+	f->stats.overhead = 0.0098;
+	says(f, "took 0.98 % of what the target could do\n");
+	budget->limits.overhead = 0.01;
+	budget->limits.max_pause_ns = 100 * NS_PER_US;
+	budget->tick_ns = 101e3;
+	budget->lowered_ns = 9 * NS_PER_SEC;
+	says(f,
+	     "lowered from 999 Hz to 99.0 Hz, because a tick takes 101 us and more would "
+	     "cost over 1 % (--max-overhead), for 9.00 s of 10.0 s\n");
+	budget->pauses_over = 1;
+	says(f,
+	     "of 10.0 s; 1 sample stopped a thread for longer than 100 us (--max-pause), "
+	     "whereupon less was copied, and less often\n");
+	budget->lowered_ns = 0;
+	budget->pauses_over = 7;
+	budget->not_followed = 2;
+	says(f, "limits      7 samples stopped a thread for longer");
+	says(f, "less often; 2 stacks were not followed to another\n");
+	report_comments(f->profile, &f->receipt);
+	assert_true(has_comment(f, "limits: 7 samples"));
+	assert_true(has_comment(f, "overhead: took 0.98 %"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -430,6 +460,7 @@ int main(void)
 	        TEST(test_long_names),
 	        TEST(test_progress),
 	        TEST(test_extremes),
+	        TEST(test_limits),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -11,11 +11,16 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "target/launch.h"
 #include "target/target.h"
 #include "target/tracer.h"
@@ -255,6 +260,83 @@ static void test_stop_and_go(void **state)
 	tracer_fini();
 }
 
+/* A child that waits in epoll_wait, and exits with tenths of a second that it took. */
+static pid_t sleeper(int timeout_ms)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct epoll_event event;
+		int fd = epoll_create1(0);
+		uint64_t start = clock_monotonic_ns();
+		int r = epoll_wait(fd, &event, 1, timeout_ms);
+
+		_exit(r == 0 ? (int)((clock_monotonic_ns() - start) / (100 * NS_PER_MS))
+		             : 255);
+	}
+	return pid;
+}
+
+static int slept_with(int timeout_ms, uint64_t asleep_ns)
+{
+	struct tracer_stop stop;
+	struct arch_prstatus raw;
+	pid_t pid = sleeper(timeout_ms);
+	int undone;
+
+	usleep(500 * 1000);
+	assert_int_equal(request(pid), 0);
+	assert_int_equal(next_report(&stop), TRACER_STOPPED);
+	assert_int_equal(tracer_get_regs(&stop, &raw), 0);
+	stop.asleep_ns = asleep_ns;
+	undone = tracer_undo_eintr(&stop, &raw);
+	assert_int_equal(tracer_release(&stop), 0);
+	assert_int_equal(undone, 1);
+	assert_int_equal(next_report(&stop), TRACER_ENDED);
+	assert_true(WIFEXITED(stop.wait_status));
+	return WEXITSTATUS(stop.wait_status);
+}
+
+/* The clock of the child cannot show less than was left of its timeout. */
+static void test_timeouts(void **state)
+{
+	(void)state;
+	assert_int_equal(tracer_init(), 0);
+	assert_true(slept_with(600, 0) >= 11);              /* anew: 0.5 and 0.6 */
+	assert_true(slept_with(3600000, UINT64_MAX) < 250); /* at once, not in an hour */
+	assert_true(slept_with(3600000, 3599900 * NS_PER_MS) < 250); /* a tenth is left */
+	tracer_fini();
+}
+
+static void test_shorten(void **state)
+{
+	static const struct {
+		long nr;
+		int timeout;
+		uint64_t asleep_ns;
+		int left;
+	} rows[] = {
+	        {SYS_epoll_wait, 1000, 250 * NS_PER_MS, 750},
+	        {SYS_epoll_pwait, 1000, 250 * NS_PER_MS, 750},
+	        {SYS_epoll_wait, 1000, 999 * NS_PER_US, 1000},
+	        {SYS_epoll_wait, 10, NS_PER_SEC, 0},
+	        {SYS_epoll_wait, 0, NS_PER_SEC, 0},
+	        {SYS_epoll_wait, -1, NS_PER_SEC, -1},     /* for ever */
+	        {SYS_semtimedop, 1000, NS_PER_SEC, 1000}, /* a pointer */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct user_regs_struct user = {.r10 = (uint32_t)rows[i].timeout};
+		struct arch_prstatus raw = {.len = sizeof user};
+
+		memcpy(raw.words, &user, sizeof user);
+		arch_syscall_shorten(&raw, rows[i].nr, rows[i].asleep_ns);
+		memcpy(&user, raw.words, sizeof user);
+		assert_int_equal((int)user.r10, rows[i].left);
+	}
+}
+
 static int block_sigchld(void **state)
 {
 	sigset_t set;
@@ -276,6 +358,8 @@ int main(void)
 	        cmocka_unit_test(test_launch),
 	        cmocka_unit_test(test_launch_fails),
 	        cmocka_unit_test_setup(test_stop_and_go, block_sigchld),
+	        cmocka_unit_test_setup(test_timeouts, block_sigchld),
+	        cmocka_unit_test(test_shorten),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

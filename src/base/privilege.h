@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The capabilities of this process: kept where sampling uses them, else dropped.
+ * The file opens with the theory.
+ */
+#ifndef CPROF_BASE_PRIVILEGE_H
+#define CPROF_BASE_PRIVILEGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Gives up for good what sampling does not need; what replacing files may need is
+ * kept if `for_output`, but has no effect except between the two calls below. Of
+ * the calling thread and those that it makes from then on. Returns the
+ * capabilities that are left, a bit each; 0 also where there were none.
+ */
+uint64_t privilege_drop(bool for_output);
+
+/* Around making and replacing files: takes what was kept for it into effect, and
+ * out of it again. Without effect where nothing was kept. */
+void privilege_begin_output(void);
+void privilege_end_output(void);
+
+/* In a thread or process that writes no output: drops what was kept for it. */
+void privilege_forget_output(void);
+
+#endif
