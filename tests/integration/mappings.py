@@ -258,7 +258,9 @@ def test_swapped_libraries():
                 right += sample.values[-1] if found == {name} else 0
                 wrong += sample.values[-1] if found - {name} else 0
     tap.at_least(right / run.profile.total("cpu"), MOST, "swapped libraries: of its own time")
-    tap.at_most(wrong / run.profile.total("cpu"), 0.1, "swapped libraries: of another time",
+    # Half of them, if it is not noticed. A sample that waits until its library is gone
+    # is wrong too: the more, the busier the machine.
+    tap.at_most(wrong / run.profile.total("cpu"), 0.3, "swapped libraries: of another time",
                 lambda: profiler.top_text(run.profile))
 
 
