@@ -569,6 +569,13 @@ static bool is_old_compressed(const char *name)
 	return strncmp(name, ".zdebug", 7) == 0;
 }
 
+/* libdw 0.188 follows some references to strings up to a NUL, wherever that is. */
+static bool is_open_ended(const char *name, const Elf_Data *data)
+{
+	return (strcmp(name, ".debug_str") == 0 || strcmp(name, ".debug_line_str") == 0) &&
+	       ((const char *)data->d_buf)[data->d_size - 1] != '\0';
+}
+
 bool elf_image_read_dwarf(struct elf_image *image, struct module_view *line)
 {
 	size_t names;
@@ -592,7 +599,7 @@ bool elf_image_read_dwarf(struct elf_image *image, struct module_view *line)
 		if (strncmp(name, ".debug_", 7) != 0)
 			continue;
 		data = section_data(image, elf_ndxscn(scn));
-		if (!data)
+		if (!data || is_open_ended(name, data))
 			return false;
 		if (strcmp(name, ".debug_line") == 0)
 			*line = (struct module_view){data->d_buf, data->d_size, 0};

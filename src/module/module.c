@@ -419,6 +419,9 @@ bool module_dwarf(struct module *module, struct module_dwarf *dwarf)
 		image = &module->debug.image;
 	if (!image->has_dwarf || !elf_image_read_dwarf(image, &dwarf->line))
 		return false;
+	/* What a server has sent was not there when the others were looked for. */
+	if (image->section[MODULE_DEBUGALTLINK].index && !module->supplement)
+		module->supplement = debug_supplement_find(NULL, image, "");
 	/* Without the rest it is full of holes, and libdw would look for it in places
 	 * that the target may have chosen. */
 	if (image->section[MODULE_DEBUGALTLINK].index &&
