@@ -975,9 +975,9 @@ void collector_add_ended(struct collector *collector, size_t parent, uint64_t cp
 		return;
 	location = profile_pseudo(collector->profile, "[not sampled, ended children]");
 	stack = profile_stack(collector->profile, &location, 1);
-	add_unsampled(collector, stack, &entry, SNAPSHOT_RUNNING,
-	              (struct weights){.cpu_ns = (int64_t)cpu_ns,
-	                               .wall_ns = (int64_t)cpu_ns});
+	add_unsampled(
+	        collector, stack, &entry, SNAPSHOT_RUNNING,
+	        (struct weights){.cpu_ns = (int64_t)cpu_ns, .wall_ns = (int64_t)cpu_ns});
 }
 
 void collector_finish(struct collector *collector)
