@@ -48,22 +48,62 @@ struct entry {
 	_Atomic int64_t value;
 };
 
-#define ENTRIES(X)                                                                      \
-	X(hold)                                                                         \
-	X(held) X(end) X(work) X(gap_max) X(still_max) X(still_sum) X(sleeps) X(eintr)  \
-	        X(rt_sent) X(rt_received) X(rt_disordered) X(rt_altered) X(std_sent)    \
-	                X(std_received) X(std_lost) X(std_odd) X(std_altered) X(itimer) \
-	                        X(timer) X(timer_behind) X(families) X(chld_lost)       \
-	                                X(chld_odd) X(wait_odd)
-
 enum {
-#define NUMBER(name) E_##name,
-	ENTRIES(NUMBER) NENTRIES
+	HOLD,
+	HELD,
+	END,
+	WORK,
+	GAP_MAX,
+	STILL_MAX,
+	STILL_SUM,
+	SLEEPS,
+	EINTR,
+	RT_SENT,
+	RT_RECEIVED,
+	RT_DISORDERED,
+	RT_ALTERED,
+	STD_SENT,
+	STD_RECEIVED,
+	STD_LOST,
+	STD_ODD,
+	STD_ALTERED,
+	ITIMER,
+	TIMER,
+	TIMER_BEHIND,
+	FAMILIES,
+	CHLD_LOST,
+	CHLD_ODD,
+	WAIT_ODD,
+	NENTRIES
 };
 
-static const char *const names[] = {
-#define NAME(name) #name,
-        ENTRIES(NAME)};
+static const char *const names[NENTRIES] = {
+        [HOLD] = "hold",
+        [HELD] = "held",
+        [END] = "end",
+        [WORK] = "work",
+        [GAP_MAX] = "gap_max",
+        [STILL_MAX] = "still_max",
+        [STILL_SUM] = "still_sum",
+        [SLEEPS] = "sleeps",
+        [EINTR] = "eintr",
+        [RT_SENT] = "rt_sent",
+        [RT_RECEIVED] = "rt_received",
+        [RT_DISORDERED] = "rt_disordered",
+        [RT_ALTERED] = "rt_altered",
+        [STD_SENT] = "std_sent",
+        [STD_RECEIVED] = "std_received",
+        [STD_LOST] = "std_lost",
+        [STD_ODD] = "std_odd",
+        [STD_ALTERED] = "std_altered",
+        [ITIMER] = "itimer",
+        [TIMER] = "timer",
+        [TIMER_BEHIND] = "timer_behind",
+        [FAMILIES] = "families",
+        [CHLD_LOST] = "chld_lost",
+        [CHLD_ODD] = "chld_odd",
+        [WAIT_ODD] = "wait_odd",
+};
 
 /* Shared with the sender, which is a process of its own, and with the reader. */
 static struct ledger {
@@ -71,7 +111,7 @@ static struct ledger {
 	_Atomic uint64_t std_seen[NSIGNALS];
 } * ledger;
 
-#define AT(name)       (ledger->entry[E_##name].value)
+#define AT(name)       (ledger->entry[name].value)
 #define COUNT(name, n) atomic_fetch_add(&AT(name), (n))
 
 static struct sleeper sleepers[] = {
@@ -129,7 +169,7 @@ static void *worker(void *arg)
 		int64_t gap, still;
 
 		one_operation();
-		COUNT(work, 1);
+		COUNT(WORK, 1);
 		now = now_ns();
 		gap = (int64_t)(now - last);
 		last = now;
@@ -138,10 +178,10 @@ static void *worker(void *arg)
 		all = waited_ns(fd);
 		still = gap - (int64_t)(all - waited);
 		waited = all;
-		raise_to(&AT(gap_max), gap);
+		raise_to(&AT(GAP_MAX), gap);
 		if (still > 0) {
-			raise_to(&AT(still_max), still);
-			COUNT(still_sum, still);
+			raise_to(&AT(STILL_MAX), still);
+			COUNT(STILL_SUM, still);
 		}
 		last = now_ns();
 	}
@@ -155,11 +195,11 @@ static void *sleeper_main(void *arg)
 
 	for (;;) {
 		if (s->sleep(s) < 0 && errno == EINTR) {
-			COUNT(eintr, 1);
+			COUNT(EINTR, 1);
 			atomic_fetch_add(&ledger->entry[NENTRIES + (s - sleepers)].value,
 			                 1);
 		}
-		COUNT(sleeps, 1);
+		COUNT(SLEEPS, 1);
 		VICTIM_BURN(5000 + (unsigned)rand_r(&seed) % 100000);
 	}
 	return NULL;
@@ -184,13 +224,13 @@ static void on_queued(int number, const siginfo_t *info)
 
 	if (value != payload(number, to_thread, n) || info->si_pid == 0 ||
 	    info->si_uid != getuid() || info->si_signo != number) {
-		atomic_fetch_add(is_std ? &AT(std_altered) : &AT(rt_altered), 1);
+		atomic_fetch_add(is_std ? &AT(STD_ALTERED) : &AT(RT_ALTERED), 1);
 		return;
 	}
 	if (n != next[number][to_thread])
-		atomic_fetch_add(is_std ? &AT(std_odd) : &AT(rt_disordered), 1);
+		atomic_fetch_add(is_std ? &AT(STD_ODD) : &AT(RT_DISORDERED), 1);
 	next[number][to_thread] = n + 1;
-	atomic_fetch_add(is_std ? &AT(std_received) : &AT(rt_received), 1);
+	atomic_fetch_add(is_std ? &AT(STD_RECEIVED) : &AT(RT_RECEIVED), 1);
 	if (is_std)
 		atomic_fetch_add(&ledger->std_seen[number], 1);
 }
@@ -201,11 +241,11 @@ static uint64_t timer_first_ns;
  * the least that it was ever behind is what was lost. */
 static void on_timer(const siginfo_t *info)
 {
-	int64_t counted = COUNT(timer, 1 + info->si_overrun) + 1 + info->si_overrun;
+	int64_t counted = COUNT(TIMER, 1 + info->si_overrun) + 1 + info->si_overrun;
 	int64_t expired = (int64_t)((now_ns() - timer_first_ns) / PERIOD_NS) + 1;
 
-	if (expired - counted < atomic_load(&AT(timer_behind)))
-		atomic_store(&AT(timer_behind), expired - counted);
+	if (expired - counted < atomic_load(&AT(TIMER_BEHIND)))
+		atomic_store(&AT(TIMER_BEHIND), expired - counted);
 }
 
 /* The SIGCHLDs that have come since this was last cleared, and what the last said. */
@@ -228,11 +268,11 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	else if (info->si_code == SI_TIMER)
 		on_timer(info);
 	else if (number == SIGALRM && info->si_code == SI_KERNEL)
-		COUNT(itimer, 1);
+		COUNT(ITIMER, 1);
 	else if (number == SIGCHLD)
 		on_child(info);
 	else
-		atomic_fetch_add(number < 32 ? &AT(std_altered) : &AT(rt_altered), 1);
+		atomic_fetch_add(number < 32 ? &AT(STD_ALTERED) : &AT(RT_ALTERED), 1);
 	errno = error;
 }
 
@@ -247,10 +287,10 @@ static void wait_while(_Atomic int64_t *flag)
 {
 	if (!atomic_load(flag))
 		return;
-	COUNT(held, 1);
+	COUNT(HELD, 1);
 	while (atomic_load(flag))
 		usleep(1000);
-	COUNT(held, -1);
+	COUNT(HELD, -1);
 }
 
 static void queue_one(pid_t pid, int number, int to_thread, uint64_t n)
@@ -280,10 +320,10 @@ static void send_std(pid_t pid, int number, int to_thread)
 	uint64_t seen = ledger->std_seen[number], until = now_ns() + PATIENCE_NS;
 
 	queue_one(pid, number, to_thread, sent[number][to_thread]++);
-	COUNT(std_sent, 1);
+	COUNT(STD_SENT, 1);
 	while (ledger->std_seen[number] == seen) {
 		if (now_ns() > until) {
-			COUNT(std_lost, 1);
+			COUNT(STD_LOST, 1);
 			return;
 		}
 		usleep(20);
@@ -297,7 +337,7 @@ static void send_rt(pid_t pid, int number, int to_thread)
 	/* Two in a row, for their order. */
 	for (int i = 0; i < 2; i++) {
 		queue_one(pid, number, to_thread, sent[number][to_thread]++);
-		COUNT(rt_sent, 1);
+		COUNT(RT_SENT, 1);
 	}
 }
 
@@ -319,7 +359,7 @@ static void sender(pid_t pid)
 				send_rt(pid, number, to_thread);
 			if (number % 8 == 0)
 				usleep(2000);
-			wait_while(&AT(hold));
+			wait_while(&AT(HOLD));
 		}
 	}
 }
@@ -371,14 +411,14 @@ static void expect(pid_t pid, int want, int code, int status)
 	int got = -1;
 
 	if (waitpid(pid, &got, WUNTRACED | WCONTINUED) != pid || got != want)
-		COUNT(wait_odd, 1);
+		COUNT(WAIT_ODD, 1);
 	while (!chld_come && now_ns() < until)
 		usleep(50);
 	if (!chld_come)
-		COUNT(chld_lost, 1);
+		COUNT(CHLD_LOST, 1);
 	else if (chld_come != 1 || chld_info.si_pid != pid || chld_info.si_code != code ||
 	         chld_info.si_status != status)
-		COUNT(chld_odd, 1);
+		COUNT(CHLD_ODD, 1);
 	chld_come = 0;
 }
 
@@ -414,7 +454,7 @@ static void family_of_fork(int round)
 		expect(pid, W_EXITCODE(0, SIGKILL), CLD_KILLED, SIGKILL);
 	} else {
 		if (write(fds[1], &how, 1) != 1)
-			COUNT(wait_odd, 1);
+			COUNT(WAIT_ODD, 1);
 		expect(pid, W_EXITCODE(how, 0), CLD_EXITED, how);
 	}
 	close(fds[0]);
@@ -436,7 +476,7 @@ static void family_of_spawn(void)
 	pid_t pid;
 
 	if (posix_spawn(&pid, "/bin/true", NULL, NULL, argv, argv + 1) != 0)
-		COUNT(wait_odd, 1);
+		COUNT(WAIT_ODD, 1);
 	else
 		expect(pid, W_EXITCODE(0, 0), CLD_EXITED, 0);
 }
@@ -454,9 +494,9 @@ static void *families(void *arg)
 		default:
 			family_of_fork(round);
 		}
-		COUNT(families, 1);
+		COUNT(FAMILIES, 1);
 		usleep(20000);
-		wait_while(&AT(hold));
+		wait_while(&AT(HOLD));
 	}
 	return arg;
 }
@@ -484,7 +524,7 @@ static void live(void)
 {
 	const struct timespec nap = {0, 200000};
 
-	while (!AT(end)) {
+	while (!AT(END)) {
 		for (int i = 0; i < 200; i++)
 			one_operation();
 		(void)getppid();
