@@ -49,60 +49,60 @@ struct entry {
 };
 
 enum {
-	HOLD,
-	HELD,
-	END,
-	WORK,
-	GAP_MAX,
-	STILL_MAX,
-	STILL_SUM,
-	SLEEPS,
-	EINTR,
-	RT_SENT,
-	RT_RECEIVED,
-	RT_DISORDERED,
-	RT_ALTERED,
-	STD_SENT,
-	STD_RECEIVED,
-	STD_LOST,
-	STD_ODD,
-	STD_ALTERED,
-	ITIMER,
-	TIMER,
-	TIMER_BEHIND,
-	FAMILIES,
-	CHLD_LOST,
-	CHLD_ODD,
-	WAIT_ODD,
+	N_HOLD,
+	N_HELD,
+	N_END,
+	N_WORK,
+	N_GAP_MAX,
+	N_STILL_MAX,
+	N_STILL_SUM,
+	N_SLEEPS,
+	N_EINTR,
+	N_RT_SENT,
+	N_RT_RECEIVED,
+	N_RT_DISORDERED,
+	N_RT_ALTERED,
+	N_STD_SENT,
+	N_STD_RECEIVED,
+	N_STD_LOST,
+	N_STD_ODD,
+	N_STD_ALTERED,
+	N_ITIMER,
+	N_TIMER,
+	N_TIMER_BEHIND,
+	N_FAMILIES,
+	N_CHLD_LOST,
+	N_CHLD_ODD,
+	N_WAIT_ODD,
 	NENTRIES
 };
 
 static const char *const names[NENTRIES] = {
-        [HOLD] = "hold",
-        [HELD] = "held",
-        [END] = "end",
-        [WORK] = "work",
-        [GAP_MAX] = "gap_max",
-        [STILL_MAX] = "still_max",
-        [STILL_SUM] = "still_sum",
-        [SLEEPS] = "sleeps",
-        [EINTR] = "eintr",
-        [RT_SENT] = "rt_sent",
-        [RT_RECEIVED] = "rt_received",
-        [RT_DISORDERED] = "rt_disordered",
-        [RT_ALTERED] = "rt_altered",
-        [STD_SENT] = "std_sent",
-        [STD_RECEIVED] = "std_received",
-        [STD_LOST] = "std_lost",
-        [STD_ODD] = "std_odd",
-        [STD_ALTERED] = "std_altered",
-        [ITIMER] = "itimer",
-        [TIMER] = "timer",
-        [TIMER_BEHIND] = "timer_behind",
-        [FAMILIES] = "families",
-        [CHLD_LOST] = "chld_lost",
-        [CHLD_ODD] = "chld_odd",
-        [WAIT_ODD] = "wait_odd",
+        [N_HOLD] = "hold",
+        [N_HELD] = "held",
+        [N_END] = "end",
+        [N_WORK] = "work",
+        [N_GAP_MAX] = "gap_max",
+        [N_STILL_MAX] = "still_max",
+        [N_STILL_SUM] = "still_sum",
+        [N_SLEEPS] = "sleeps",
+        [N_EINTR] = "eintr",
+        [N_RT_SENT] = "rt_sent",
+        [N_RT_RECEIVED] = "rt_received",
+        [N_RT_DISORDERED] = "rt_disordered",
+        [N_RT_ALTERED] = "rt_altered",
+        [N_STD_SENT] = "std_sent",
+        [N_STD_RECEIVED] = "std_received",
+        [N_STD_LOST] = "std_lost",
+        [N_STD_ODD] = "std_odd",
+        [N_STD_ALTERED] = "std_altered",
+        [N_ITIMER] = "itimer",
+        [N_TIMER] = "timer",
+        [N_TIMER_BEHIND] = "timer_behind",
+        [N_FAMILIES] = "families",
+        [N_CHLD_LOST] = "chld_lost",
+        [N_CHLD_ODD] = "chld_odd",
+        [N_WAIT_ODD] = "wait_odd",
 };
 
 /* Shared with the sender, which is a process of its own, and with the reader. */
@@ -169,7 +169,7 @@ static void *worker(void *arg)
 		int64_t gap, still;
 
 		one_operation();
-		COUNT(WORK, 1);
+		COUNT(N_WORK, 1);
 		now = now_ns();
 		gap = (int64_t)(now - last);
 		last = now;
@@ -178,10 +178,10 @@ static void *worker(void *arg)
 		all = waited_ns(fd);
 		still = gap - (int64_t)(all - waited);
 		waited = all;
-		raise_to(&AT(GAP_MAX), gap);
+		raise_to(&AT(N_GAP_MAX), gap);
 		if (still > 0) {
-			raise_to(&AT(STILL_MAX), still);
-			COUNT(STILL_SUM, still);
+			raise_to(&AT(N_STILL_MAX), still);
+			COUNT(N_STILL_SUM, still);
 		}
 		last = now_ns();
 	}
@@ -195,11 +195,11 @@ static void *sleeper_main(void *arg)
 
 	for (;;) {
 		if (s->sleep(s) < 0 && errno == EINTR) {
-			COUNT(EINTR, 1);
+			COUNT(N_EINTR, 1);
 			atomic_fetch_add(&ledger->entry[NENTRIES + (s - sleepers)].value,
 			                 1);
 		}
-		COUNT(SLEEPS, 1);
+		COUNT(N_SLEEPS, 1);
 		VICTIM_BURN(5000 + (unsigned)rand_r(&seed) % 100000);
 	}
 	return NULL;
@@ -224,13 +224,13 @@ static void on_queued(int number, const siginfo_t *info)
 
 	if (value != payload(number, to_thread, n) || info->si_pid == 0 ||
 	    info->si_uid != getuid() || info->si_signo != number) {
-		atomic_fetch_add(is_std ? &AT(STD_ALTERED) : &AT(RT_ALTERED), 1);
+		atomic_fetch_add(is_std ? &AT(N_STD_ALTERED) : &AT(N_RT_ALTERED), 1);
 		return;
 	}
 	if (n != next[number][to_thread])
-		atomic_fetch_add(is_std ? &AT(STD_ODD) : &AT(RT_DISORDERED), 1);
+		atomic_fetch_add(is_std ? &AT(N_STD_ODD) : &AT(N_RT_DISORDERED), 1);
 	next[number][to_thread] = n + 1;
-	atomic_fetch_add(is_std ? &AT(STD_RECEIVED) : &AT(RT_RECEIVED), 1);
+	atomic_fetch_add(is_std ? &AT(N_STD_RECEIVED) : &AT(N_RT_RECEIVED), 1);
 	if (is_std)
 		atomic_fetch_add(&ledger->std_seen[number], 1);
 }
@@ -241,11 +241,11 @@ static uint64_t timer_first_ns;
  * the least that it was ever behind is what was lost. */
 static void on_timer(const siginfo_t *info)
 {
-	int64_t counted = COUNT(TIMER, 1 + info->si_overrun) + 1 + info->si_overrun;
+	int64_t counted = COUNT(N_TIMER, 1 + info->si_overrun) + 1 + info->si_overrun;
 	int64_t expired = (int64_t)((now_ns() - timer_first_ns) / PERIOD_NS) + 1;
 
-	if (expired - counted < atomic_load(&AT(TIMER_BEHIND)))
-		atomic_store(&AT(TIMER_BEHIND), expired - counted);
+	if (expired - counted < atomic_load(&AT(N_TIMER_BEHIND)))
+		atomic_store(&AT(N_TIMER_BEHIND), expired - counted);
 }
 
 /* The SIGCHLDs that have come since this was last cleared, and what the last said. */
@@ -268,11 +268,11 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	else if (info->si_code == SI_TIMER)
 		on_timer(info);
 	else if (number == SIGALRM && info->si_code == SI_KERNEL)
-		COUNT(ITIMER, 1);
+		COUNT(N_ITIMER, 1);
 	else if (number == SIGCHLD)
 		on_child(info);
 	else
-		atomic_fetch_add(number < 32 ? &AT(STD_ALTERED) : &AT(RT_ALTERED), 1);
+		atomic_fetch_add(number < 32 ? &AT(N_STD_ALTERED) : &AT(N_RT_ALTERED), 1);
 	errno = error;
 }
 
@@ -287,10 +287,10 @@ static void wait_while(_Atomic int64_t *flag)
 {
 	if (!atomic_load(flag))
 		return;
-	COUNT(HELD, 1);
+	COUNT(N_HELD, 1);
 	while (atomic_load(flag))
 		usleep(1000);
-	COUNT(HELD, -1);
+	COUNT(N_HELD, -1);
 }
 
 static void queue_one(pid_t pid, int number, int to_thread, uint64_t n)
@@ -320,10 +320,10 @@ static void send_std(pid_t pid, int number, int to_thread)
 	uint64_t seen = ledger->std_seen[number], until = now_ns() + PATIENCE_NS;
 
 	queue_one(pid, number, to_thread, sent[number][to_thread]++);
-	COUNT(STD_SENT, 1);
+	COUNT(N_STD_SENT, 1);
 	while (ledger->std_seen[number] == seen) {
 		if (now_ns() > until) {
-			COUNT(STD_LOST, 1);
+			COUNT(N_STD_LOST, 1);
 			return;
 		}
 		usleep(20);
@@ -337,7 +337,7 @@ static void send_rt(pid_t pid, int number, int to_thread)
 	/* Two in a row, for their order. */
 	for (int i = 0; i < 2; i++) {
 		queue_one(pid, number, to_thread, sent[number][to_thread]++);
-		COUNT(RT_SENT, 1);
+		COUNT(N_RT_SENT, 1);
 	}
 }
 
@@ -359,7 +359,7 @@ static void sender(pid_t pid)
 				send_rt(pid, number, to_thread);
 			if (number % 8 == 0)
 				usleep(2000);
-			wait_while(&AT(HOLD));
+			wait_while(&AT(N_HOLD));
 		}
 	}
 }
@@ -411,14 +411,14 @@ static void expect(pid_t pid, int want, int code, int status)
 	int got = -1;
 
 	if (waitpid(pid, &got, WUNTRACED | WCONTINUED) != pid || got != want)
-		COUNT(WAIT_ODD, 1);
+		COUNT(N_WAIT_ODD, 1);
 	while (!chld_come && now_ns() < until)
 		usleep(50);
 	if (!chld_come)
-		COUNT(CHLD_LOST, 1);
+		COUNT(N_CHLD_LOST, 1);
 	else if (chld_come != 1 || chld_info.si_pid != pid || chld_info.si_code != code ||
 	         chld_info.si_status != status)
-		COUNT(CHLD_ODD, 1);
+		COUNT(N_CHLD_ODD, 1);
 	chld_come = 0;
 }
 
@@ -454,7 +454,7 @@ static void family_of_fork(int round)
 		expect(pid, W_EXITCODE(0, SIGKILL), CLD_KILLED, SIGKILL);
 	} else {
 		if (write(fds[1], &how, 1) != 1)
-			COUNT(WAIT_ODD, 1);
+			COUNT(N_WAIT_ODD, 1);
 		expect(pid, W_EXITCODE(how, 0), CLD_EXITED, how);
 	}
 	close(fds[0]);
@@ -476,7 +476,7 @@ static void family_of_spawn(void)
 	pid_t pid;
 
 	if (posix_spawn(&pid, "/bin/true", NULL, NULL, argv, argv + 1) != 0)
-		COUNT(WAIT_ODD, 1);
+		COUNT(N_WAIT_ODD, 1);
 	else
 		expect(pid, W_EXITCODE(0, 0), CLD_EXITED, 0);
 }
@@ -494,9 +494,9 @@ static void *families(void *arg)
 		default:
 			family_of_fork(round);
 		}
-		COUNT(FAMILIES, 1);
+		COUNT(N_FAMILIES, 1);
 		usleep(20000);
-		wait_while(&AT(HOLD));
+		wait_while(&AT(N_HOLD));
 	}
 	return arg;
 }
@@ -524,7 +524,7 @@ static void live(void)
 {
 	const struct timespec nap = {0, 200000};
 
-	while (!AT(END)) {
+	while (!AT(N_END)) {
 		for (int i = 0; i < 200; i++)
 			one_operation();
 		(void)getppid();
