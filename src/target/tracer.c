@@ -151,20 +151,31 @@ int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)
 	return 0;
 }
 
-int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+static int restart(const struct tracer_stop *stop, const struct arch_prstatus *raw)
 {
 	struct arch_prstatus restarted = *raw;
 	struct iovec iov = {restarted.words, raw->len};
+
+	arch_syscall_restart(&restarted);
+	if (ptrace(PTRACE_SETREGSET, stop->tid, NT_PRSTATUS, &iov) < 0)
+		return -errno;
+	return 1;
+}
+
+int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+{
 	long nr;
 
 	/* In any other stop the EINTR is the signal's doing, not ours. */
 	if (!stop->is_interrupt || !arch_syscall_interrupted(raw, &nr) ||
 	    !arch_syscall_needs_restart(nr))
 		return 0;
-	arch_syscall_restart(&restarted);
-	if (ptrace(PTRACE_SETREGSET, stop->tid, NT_PRSTATUS, &iov) < 0)
-		return -errno;
-	return 1;
+	return restart(stop, raw);
+}
+
+int tracer_undo_suspension(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+{
+	return stop->is_interrupt && arch_syscall_suspended(raw) ? restart(stop, raw) : 0;
 }
 
 int tracer_release(const struct tracer_stop *stop)
