@@ -35,38 +35,16 @@ def need_root():
         tap.skip("needs root")
 
 
-def from_afar():
-    """A prefix that takes the right to real-time priority: stops then come late, and meet
-    threads on their way to sleep."""
-    if os.getuid() != 0:
-        return []
-    return [procs.program("setpriv"), "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"]
-
-
-def run_from_afar(pid, seconds, hz=999):
-    directory = procs.temp_dir()
-    path = directory + "/profile.pb.gz"
-    done = subprocess.run(from_afar() + [profiler.PATH, "-p", str(pid), "-d", str(seconds), "-F",
-                                         str(hz), "-o", path],
-                          stderr=subprocess.PIPE, timeout=120, check=False)
-    return done.returncode, done.stderr.decode("utf-8", "replace"), path
-
-
 # ---- seccomp -----------------------------------------------------------------------
 
 
 def test_caged():
     """A filter that kills for restart_syscall, which a stop in nanosleep leads to."""
-    for what in ("from afar", "as root"):
+    for what, prefix in (("as root", []), ("from afar", profiler.from_afar())):
         victim = Victim("caged")
-        if what == "as root":
-            run = profiler.profile(victim.pid, 3, hz=999)
-            text = run.stderr
-        else:
-            status, text, _ = run_from_afar(victim.pid, 4)
-            tap.equal(status, 0, "under seccomp, %s: it is profiled" % what, text)
+        run = profiler.profile(victim.pid, 3, hz=999, prefix=prefix)
         time.sleep(0.1)
-        tap.equal(victim.process.poll(), None, "under seccomp, %s: it lives" % what, text)
+        tap.equal(victim.process.poll(), None, "under seccomp, %s: it lives" % what, str(run))
         words = " ".join(victim.end())
         tap.ok("rounds " in words, "and has gone on sleeping and waking", words)
 

@@ -79,10 +79,15 @@ def held_by_it(pid):
     return []
 
 
+def either():
+    """Half of the runs have the right to meet threads where they run."""
+    return random.choice([[], profiler.from_afar()])
+
+
 def start(pid, mode="cpu", hz=999, at=None):
     """A profiler at work, met at a random instant of its life. `at`: how long after its
     start; the first 100 ms are those of starting and attaching."""
-    run = profiler.Run("-p", pid, "-d", "60", "-F", hz, "-m", mode)
+    run = profiler.Run("-p", pid, "-d", "60", "-F", hz, "-m", mode, prefix=either())
     time.sleep(random.uniform(0.02, 0.35) if at is None else at)
     return run
 
@@ -189,7 +194,7 @@ def short_run(mode):
     """Attach, sample for a moment, detach."""
     def once(row, ledger):
         run = profiler.Run("-p", ledger.pid, "-d", "%.3f" % random.uniform(0.01, 0.15), "-F",
-                           "999", "-m", mode)
+                           "999", "-m", mode, prefix=either())
         status = reap(run)
         if status != 0:
             row.odd_ends.append((status, run.stderr))
