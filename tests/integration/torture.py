@@ -57,7 +57,7 @@ def test_long_run():
             after = ledger.settle()
             tap.equal((harm(before, after), by_call(before, after)), ({}, {}),
                       "3 s at 999 Hz, -m %s, %s: the target's books are in order" % (mode, what))
-            tap.at_least(run.profile.total("samples"), 50, "and it was sampled")
+            tap.at_least(len(run.profile.samples), 3, "and it was sampled")
 
 
 # ---- that each of these can fail -------------------------------------------------

@@ -169,11 +169,14 @@ def end_by(number, mode, of_tracer=False):
 
 
 def stopped(seconds, mode):
-    """SIGSTOP at a random instant, a while, SIGCONT, and an end as usual."""
+    """SIGSTOP at a random instant, a while, SIGCONT, and an end as usual: that of
+    threads, which takes one picture, by itself."""
+    when = (0.01, 0.12) if mode == "threads" else (0.15, 0.4)
+
     def once(row, ledger):
-        run = start(ledger.pid, mode, at=random.uniform(0.15, 0.4))
+        run = start(ledger.pid, mode, at=random.uniform(*when))
         run.signal(signal.SIGSTOP)
-        procs.wait_until("the profiler is stopped", lambda: procs.state(run.pid) in ("T", ""))
+        procs.wait_until("the profiler is stopped", lambda: procs.state(run.pid) in ("T", "Z"))
         time.sleep(min(seconds, 0.05))
         row.held += held_by_it(ledger.pid)
         if seconds > 0.05:
@@ -181,7 +184,8 @@ def stopped(seconds, mode):
             row.held += held_by_it(ledger.pid)
             row.stuck += not ledger.goes_on()
         run.signal(signal.SIGCONT)
-        run.signal(signal.SIGINT)
+        if mode != "threads":
+            run.signal(signal.SIGINT)
         status = reap(run)
         if status != 0:
             row.odd_ends.append((status, run.stderr))
