@@ -17,6 +17,7 @@ import torture
 from ledger import Ledger, by_call, harm
 
 PICTURE_EVERY_S = 1.0
+PATIENCE_S = 30  # with a tool that ends by itself
 
 
 def _spawn(argv):
@@ -61,22 +62,32 @@ PEERS = {
 }
 
 
-def _watch(name, pid, seconds):
-    """Lets a tool look for so long; how often it was started."""
+def _ends(process):
+    """Waits for a tool that should end by itself; whether it did."""
+    try:
+        process.wait(PATIENCE_S)
+        return True
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
+def _watch(name, pid, seconds, figures):
+    """Lets a tool look for so long."""
     start, is_picture = PEERS[name]
     end = time.monotonic() + seconds
-    runs = 0
-    while start and (runs == 0 or is_picture and time.monotonic() < end):
+    process = None
+    while start and (process is None or is_picture and time.monotonic() < end):
         process = start(pid, seconds)
-        runs += 1
+        figures.runs += 1
         if is_picture:
-            process.wait(120)
+            figures.hung += not _ends(process)
             time.sleep(max(0, min(PICTURE_EVERY_S, end - time.monotonic())))
     time.sleep(max(0, end - time.monotonic()))
     if start and not is_picture:
         process.send_signal(signal.SIGINT)
-        process.wait(120)
-    return runs
+        figures.hung += not _ends(process)
 
 
 class Figures:
@@ -85,6 +96,7 @@ class Figures:
     def __init__(self, name):
         self.name = name
         self.runs = 0
+        self.hung = 0
         self.eintr = 0
         self.by_call = {}
         self.harm = {}
@@ -109,12 +121,14 @@ def watched(name, rounds, seconds):
         without = torture.speed(ledger, seconds / 2)
         ledger["gap_max"] = ledger["still_max"] = 0
         work, then = ledger["work"], time.monotonic()
-        figures.runs += _watch(name, ledger.pid, seconds)
+        _watch(name, ledger.pid, seconds, figures)
         during = (ledger["work"] - work) / (time.monotonic() - then)
         figures.gap_ns = max(figures.gap_ns, ledger["gap_max"])
         figures.still_ns = max(figures.still_ns, ledger["still_max"])
         without = (without + torture.speed(ledger, seconds / 2)) / 2
         ratios.append(during / without)
+        if procs.state(ledger.pid) == "T":
+            os.kill(ledger.pid, signal.SIGCONT)
     after = ledger.settle()
     figures.ratio = torture.median(ratios)
     figures.harm, figures.by_call = harm(before, after), by_call(before, after)
@@ -131,7 +145,7 @@ def _length(name, pid):
     if not is_picture:
         return 0.4
     then = time.monotonic()
-    start(pid, 1).wait(120)
+    _ends(start(pid, 1))
     return time.monotonic() - then
 
 
