@@ -133,19 +133,33 @@ int activity_account(const struct target *target, const struct thread *thread,
 	return read_stat_account(target, thread, out, &state);
 }
 
-int activity_preemptions(const struct target *target, const struct thread *thread,
-                         uint64_t *n)
+static int read_status(const struct target *target, const struct thread *thread,
+                       struct procfs_status *out)
 {
-	struct procfs_status status;
 	char text[4096];
 	ssize_t len = thread_read(target, thread, -1, "status", text, sizeof text);
 
 	if (len < 0)
 		return (int)len;
-	if (procfs_parse_status(text, (size_t)len, &status) < 0)
-		return -EINVAL;
-	*n = status.involuntary_switches;
-	return 0;
+	return procfs_parse_status(text, (size_t)len, out) < 0 ? -EINVAL : 0;
+}
+
+int activity_preemptions(const struct target *target, const struct thread *thread,
+                         uint64_t *n)
+{
+	struct procfs_status status;
+	int r = read_status(target, thread, &status);
+
+	if (r == 0)
+		*n = status.involuntary_switches;
+	return r;
+}
+
+bool activity_under_seccomp(const struct target *target, const struct thread *thread)
+{
+	struct procfs_status status;
+
+	return read_status(target, thread, &status) < 0 || status.seccomp != 0;
 }
 
 int activity_processor(const struct target *target, const struct thread *thread)

@@ -38,6 +38,9 @@ int activity_account(const struct target *target, const struct thread *thread,
 int activity_preemptions(const struct target *target, const struct thread *thread,
                          uint64_t *n) __attribute__((warn_unused_result));
 
+/* Whether a seccomp filter watches the thread's system calls; true if that cannot be told. */
+bool activity_under_seccomp(const struct target *target, const struct thread *thread);
+
 /* The processor that the thread is on, or was on last; -1 if that cannot be told. */
 int activity_processor(const struct target *target, const struct thread *thread);
 

@@ -282,6 +282,9 @@ static void stop_asleep(struct sampler *sampler, struct thread *thread)
 	thread->sleep.retries = MAX_RETRIES; /* once a sleep */
 	if (!syscall_may_be_stopped(&thread->sleep.call))
 		return;
+	/* There the call would start anew, and sleep for its whole timeout again. */
+	if (activity_under_seccomp(sampler_target_of(sampler, thread), thread))
+		return;
 	if (queue_room(sampler->queue) <= sampler->nstops_open)
 		return;
 	sampler->stats.sleepers_stopped++;

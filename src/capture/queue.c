@@ -3,7 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,9 @@
 
 /*
  * A ring. `head` counts what was committed, `tail` what was given back. The
- * mutex is for sleeping and waking alone; the producer takes it only when the
- * consumer has said that it sleeps.
+ * semaphore is for sleeping and waking alone; the producer posts it only when the
+ * consumer has said that it sleeps. A mutex would not do: the producer may be
+ * killed at any instant, and whoever then closes the queue would wait for it.
  */
 struct queue {
 	struct snapshot *slots;
@@ -28,8 +29,7 @@ struct queue {
 	_Atomic size_t tail;
 	_Atomic bool closed;
 	_Atomic bool sleeping;
-	pthread_mutex_t mutex;
-	pthread_cond_t filled;
+	sem_t filled;
 };
 
 struct queue *queue_new(size_t capacity)
@@ -51,8 +51,7 @@ struct queue *queue_new(size_t capacity)
 		/* Touched now: a page fault later would be part of a thread's stop. */
 		memset(queue->slots[i].bytes, 0, TOUCHED_BYTES);
 	}
-	pthread_mutex_init(&queue->mutex, NULL);
-	pthread_cond_init(&queue->filled, NULL);
+	sem_init(&queue->filled, 0, 0);
 	return queue;
 }
 
@@ -60,8 +59,7 @@ void queue_free(struct queue *queue)
 {
 	if (!queue)
 		return;
-	pthread_cond_destroy(&queue->filled);
-	pthread_mutex_destroy(&queue->mutex);
+	sem_destroy(&queue->filled);
 	munmap(queue->bytes, queue->capacity * SNAPSHOT_MAX_BYTES);
 	free(queue->slots);
 	free(queue);
@@ -85,25 +83,18 @@ struct snapshot *queue_reserve(struct queue *queue)
 	return slot;
 }
 
-static void wake(struct queue *queue)
-{
-	if (!atomic_load(&queue->sleeping))
-		return;
-	pthread_mutex_lock(&queue->mutex);
-	pthread_cond_signal(&queue->filled);
-	pthread_mutex_unlock(&queue->mutex);
-}
-
 void queue_commit(struct queue *queue)
 {
 	atomic_fetch_add(&queue->head, 1);
-	wake(queue);
+	if (atomic_load(&queue->sleeping))
+		sem_post(&queue->filled);
 }
 
 void queue_close(struct queue *queue)
 {
 	atomic_store(&queue->closed, true);
-	wake(queue);
+	/* Whether it sleeps or not: a producer may have ended before its post. */
+	sem_post(&queue->filled);
 }
 
 static bool is_empty(const struct queue *queue)
@@ -113,18 +104,17 @@ static bool is_empty(const struct queue *queue)
 
 struct snapshot *queue_wait(struct queue *queue)
 {
-	if (is_empty(queue)) {
-		pthread_mutex_lock(&queue->mutex);
-		/* Said before the queue is looked at again, so that no wake is lost. */
+	while (is_empty(queue) && !atomic_load(&queue->closed)) {
+		/* Said before the queue is looked at again, so that no wake is lost. A post
+		 * too many only makes us look once more. */
 		atomic_store(&queue->sleeping, true);
-		while (is_empty(queue) && !atomic_load(&queue->closed))
-			pthread_cond_wait(&queue->filled, &queue->mutex);
+		if (is_empty(queue) && !atomic_load(&queue->closed))
+			(void)sem_wait(&queue->filled);
 		atomic_store(&queue->sleeping, false);
-		pthread_mutex_unlock(&queue->mutex);
-		/* What was committed before the close is still handed out. */
-		if (is_empty(queue))
-			return NULL;
 	}
+	/* What was committed before the close is still handed out. */
+	if (is_empty(queue))
+		return NULL;
 	return &queue->slots[atomic_load(&queue->tail) & (queue->capacity - 1)];
 }
 

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "capture/activity.h"
 #include "capture/sampler_impl.h"
 
 /* How long a tick stays with the threads it has asked, rather than sleep until
@@ -91,6 +92,19 @@ static void close_stop(struct sampler *sampler, struct thread *thread)
 	sampler->nstops_open--;
 }
 
+/* What the stop did to a system call that it met. */
+static void undo(struct sampler *sampler, const struct thread *thread,
+                 const struct tracer_stop *stop, const struct arch_prstatus *raw)
+{
+	int r = tracer_undo_eintr(stop, raw);
+
+	if (r == 0 && arch_syscall_suspended(raw) &&
+	    activity_under_seccomp(sampler_target_of(sampler, thread), thread))
+		r = tracer_undo_suspension(stop, raw);
+	if (r > 0)
+		sampler->stats.eintr_undone++;
+}
+
 /* All that happens while the thread stands still. False: nothing was copied. */
 static bool copy_thread(struct sampler *sampler, struct thread *thread,
                         const struct tracer_stop *stop, uint64_t seen_ns,
@@ -100,8 +114,7 @@ static bool copy_thread(struct sampler *sampler, struct thread *thread,
 
 	if (tracer_get_regs(stop, &raw) < 0)
 		return false;
-	if (tracer_undo_eintr(stop, &raw) > 0)
-		sampler->stats.eintr_undone++;
+	undo(sampler, thread, stop, &raw);
 	if (!snap || arch_regs_from_prstatus(&raw, &snap->regs) < 0)
 		return false;
 	snap->syscall = arch_syscall_nr(&raw);

@@ -68,7 +68,13 @@ long arch_syscall_nr(const struct arch_prstatus *raw);
 bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr);
 
 /*
- * Makes such a call start again when the thread goes on, unless a signal
+ * Whether the thread was stopped in a call that the kernel goes on with by one of its
+ * own, restart_syscall: nanosleep, poll, futex and others with a timeout.
+ */
+bool arch_syscall_suspended(const struct arch_prstatus *raw);
+
+/*
+ * Makes a call of either kind start again when the thread goes on, unless a signal
  * handler runs first: then it returns EINTR, as it would have without us.
  */
 void arch_syscall_restart(struct arch_prstatus *raw);

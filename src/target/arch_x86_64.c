@@ -8,6 +8,8 @@
 
 /* Kernel-internal: "restart unless a signal handler runs" (include/linux/errno.h). */
 #define ERESTARTNOHAND 514
+/* "Go on by restart_syscall unless a signal handler runs". */
+#define ERESTART_RESTARTBLOCK 516
 
 _Static_assert(sizeof(struct user_regs_struct) <=
                        sizeof(((struct arch_prstatus *)0)->words),
@@ -57,6 +59,14 @@ bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr)
 		return false;
 	*nr = (long)user.orig_rax;
 	return true;
+}
+
+bool arch_syscall_suspended(const struct arch_prstatus *raw)
+{
+	struct user_regs_struct user = unpack(raw);
+
+	return raw->len == sizeof user && (long long)user.orig_rax >= 0 &&
+	       (long long)user.rax == -ERESTART_RESTARTBLOCK;
 }
 
 /*

@@ -108,25 +108,34 @@ static bool is_stopping_signal(int sig)
 	return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
 }
 
+/*
+ * A report is only looked at (WNOWAIT), never taken. Taking it makes the kernel
+ * forget which signal is being delivered, and leaves that to the detach: killed
+ * between the two, we would take the signal with us. A report that was not taken is
+ * dropped by the detach; should we die instead, the thread gets its signal.
+ */
 enum tracer_event tracer_next(struct tracer_stop *stop)
 {
-	int status;
-	pid_t tid = waitpid(-1, &status, __WALL | WNOHANG);
+	siginfo_t info = {0};
+	int number, event;
 
 	*stop = (struct tracer_stop){.event = TRACER_NONE};
-	if (tid <= 0)
+	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 ||
+	    info.si_pid == 0)
 		return TRACER_NONE;
-	stop->tid = tid;
-	stop->wait_status = status;
-	if (!WIFSTOPPED(status)) {
+	stop->tid = info.si_pid;
+	if (info.si_code != CLD_TRAPPED) {
 		stop->event = TRACER_ENDED;
+		(void)waitpid(stop->tid, &stop->wait_status, WNOHANG | __WALL);
 		return stop->event;
 	}
 	stop->event = TRACER_STOPPED;
-	if (status >> 16 == 0) {
-		stop->signal = WSTOPSIG(status);
-	} else if (status >> 16 == PTRACE_EVENT_STOP) {
-		stop->group_stop = is_stopping_signal(WSTOPSIG(status));
+	number = info.si_status & 0xff;
+	event = info.si_status >> 8;
+	if (event == 0) {
+		stop->signal = number;
+	} else if (event == PTRACE_EVENT_STOP) {
+		stop->group_stop = is_stopping_signal(number);
 		stop->is_interrupt = !stop->group_stop;
 	}
 	return stop->event;
@@ -142,16 +151,11 @@ int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)
 	return 0;
 }
 
-int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+static int restart(const struct tracer_stop *stop, const struct arch_prstatus *raw)
 {
 	struct arch_prstatus restarted = *raw;
 	struct iovec iov = {restarted.words, raw->len};
-	long nr;
 
-	/* In any other stop the EINTR is the signal's doing, not ours. */
-	if (!stop->is_interrupt || !arch_syscall_interrupted(raw, &nr) ||
-	    !arch_syscall_needs_restart(nr))
-		return 0;
 	arch_syscall_restart(&restarted);
 	arch_syscall_shorten(&restarted, nr, stop->asleep_ns);
 	if (ptrace(PTRACE_SETREGSET, stop->tid, NT_PRSTATUS, &iov) < 0)
@@ -159,11 +163,34 @@ int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus
 	return 1;
 }
 
+int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+{
+	long nr;
+
+	/* In any other stop the EINTR is the signal's doing, not ours. */
+	if (!stop->is_interrupt || !arch_syscall_interrupted(raw, &nr) ||
+	    !arch_syscall_needs_restart(nr))
+		return 0;
+	return restart(stop, raw);
+}
+
+int tracer_undo_suspension(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+{
+	return stop->is_interrupt && arch_syscall_suspended(raw) ? restart(stop, raw) : 0;
+}
+
 int tracer_release(const struct tracer_stop *stop)
 {
-	if (ptrace(PTRACE_DETACH, stop->tid, NULL, (void *)(intptr_t)stop->signal) < 0)
-		return -errno;
-	return 0;
+	int r = 0;
+
+	if (ptrace(PTRACE_DETACH, stop->tid, NULL, (void *)(intptr_t)stop->signal) < 0) {
+		r = -errno;
+		/* Its report would come again and again. One that was killed has its
+		 * end to report, and that is still wanted. */
+		if (r != -ESRCH)
+			(void)waitpid(stop->tid, NULL, WNOHANG | __WALL);
+	}
+	return r;
 }
 
 int tracer_probe(pid_t pid)

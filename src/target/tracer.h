@@ -69,6 +69,15 @@ int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus
         __attribute__((warn_unused_result));
 
 /*
+ * If this stop made a call wait for restart_syscall, makes the call itself start
+ * again; its timeout begins anew. For threads under a seccomp filter, which may
+ * not know restart_syscall and kill the process for it: no program makes that call
+ * itself. Results as above.
+ */
+int tracer_undo_suspension(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+        __attribute__((warn_unused_result));
+
+/*
  * Lets a stopped thread go on, untraced, with the signal it was stopped for.
  * -ESRCH when it was killed while it stood: its end will be reported.
  */

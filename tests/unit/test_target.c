@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -337,6 +339,54 @@ static void test_shorten(void **state)
 	}
 }
 
+static void end_with_seven(int number)
+{
+	(void)number;
+	_exit(7);
+}
+
+/* Is met by a signal that its tracer has heard of; then the tracer is gone. */
+static void trace_and_die(pid_t pid)
+{
+	struct tracer_stop stop;
+
+	if (tracer_init() < 0 || ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0)
+		_exit(1);
+	kill(pid, SIGUSR1);
+	if (next_report(&stop) != TRACER_STOPPED || stop.signal != SIGUSR1)
+		_exit(2);
+	kill(getpid(), SIGKILL);
+}
+
+static void test_signal_outlives_the_tracer(void **state)
+{
+	pid_t pid, tracer;
+	int status;
+
+	(void)state;
+	signal(SIGUSR1, end_with_seven);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+		alarm(5);
+		for (;;)
+			;
+	}
+	tracer = fork();
+	if (tracer == 0)
+		trace_and_die(pid);
+	assert_int_equal(waitpid(tracer, &status, 0), tracer);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 1) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		skip(); /* nobody may trace here */
+	}
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 7);
+}
+
 static int block_sigchld(void **state)
 {
 	sigset_t set;
@@ -360,6 +410,7 @@ int main(void)
 	        cmocka_unit_test_setup(test_stop_and_go, block_sigchld),
 	        cmocka_unit_test_setup(test_timeouts, block_sigchld),
 	        cmocka_unit_test(test_shorten),
+	        cmocka_unit_test_setup(test_signal_outlives_the_tracer, block_sigchld),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -2,7 +2,7 @@
 /* build churn: -O2 -pthread */
 /*
  * churn [PER_SECOND [CPU_US]]: threads that come and go, at most PER_SECOND of
- * them, each using CPU_US microseconds of CPU time. At the end prints
+ * them (0: as many as can be), each using CPU_US microseconds of CPU time. At the end prints
  * "threads N" and "cpu NANOSECONDS" of the whole process.
  */
 #include <sys/resource.h>
@@ -46,7 +46,8 @@ int main(int argc, char **argv)
 		/* EAGAIN when the machine is too slow for the rate: go on */
 		if (pthread_create(&thread, &attr, live, NULL) == 0)
 			threads++;
-		nanosleep(&nap, NULL);
+		if (per_second > 0)
+			nanosleep(&nap, NULL);
 	}
 	usleep(200000);
 	getrusage(RUSAGE_SELF, &usage);

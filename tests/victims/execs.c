@@ -7,6 +7,9 @@
  *   execs exec-thread MS PROGRAM ARG…   the same, by a thread that is not the leader
  *   execs fork                    works in spin_parent and forks children that
  *                                 work 5 ms in spin_child and end with status 7
+ *   execs storm N                 a thread that is not the leader executes this program
+ *                                 anew, N times, while two others work in spin_storm;
+ *                                 the last prints "storm over" and ends
  *   execs leader                  the leader ends, two threads work on in spin_orphan
  *   execs exit MS STATUS          works MS ms in spin_until_exit, then ends
  *   execs parent                  forks a child that works in spin_child, and prints
@@ -69,6 +72,41 @@ static void *exec_now(void *arg)
 	execvp(argv[3], argv + 3);
 	victim_die("%s", argv[3]);
 	return NULL;
+}
+
+static void *spin_storm(void *arg)
+{
+	for (;;)
+		work_ms(1);
+	return arg;
+}
+
+static void *storm_on(void *arg)
+{
+	long left = *(long *)arg;
+	char number[32];
+	sigset_t set;
+
+	work_ms(left % 7);
+	snprintf(number, sizeof number, "%ld", left - 1);
+	sigemptyset(&set);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+	execl("/proc/self/exe", "execs", "storm-on", number, NULL);
+	victim_die("exec");
+	return NULL;
+}
+
+static void storm(long left)
+{
+	if (left <= 0) {
+		printf("storm over\n");
+		exit(0);
+	}
+	victim_thread(spin_storm, NULL, "storm");
+	victim_thread(spin_storm, NULL, "storm");
+	victim_thread(storm_on, &left, "exec");
+	for (;;)
+		pause();
 }
 
 static void forks(void)
@@ -152,11 +190,17 @@ int main(int argc, char **argv)
 	victim_init();
 	if (strcmp(what, "leader") == 0)
 		leader();
+	if (strcmp(what, "storm-on") == 0)
+		storm(victim_arg(argc, argv, 2, 0));
 	if (strcmp(what, "parent") == 0) {
 		parent();
 		return 0;
 	}
 	victim_ready();
+	if (strcmp(what, "storm") == 0) {
+		usleep(300000); /* for who wants to be there from the start */
+		storm(victim_arg(argc, argv, 2, 100));
+	}
 	if (strcmp(what, "exec") == 0 && argc > 3)
 		exec_now(argv);
 	if (strcmp(what, "exec-thread") == 0 && argc > 3)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server under load, profiled and left alone in turn, and then attached to and
+detached from many times."""
+
+import time
+
+import loads
+import procs
+import profiler
+import torture
+
+
+class Result:
+    def __init__(self, name):
+        self.name = name
+        self.profiled_s = 0.0
+        self.samples = 0
+        self.requests = 0
+        self.failures = []
+        self.log_errors = []
+        self.attaches = 0
+        self.bad_runs = []
+        self.held = []
+        self.ratios = []
+
+    def clean(self):
+        return not (self.failures or self.log_errors or self.bad_runs or self.held)
+
+
+def _profile(result, pids, seconds, mode):
+    """One run on all processes that are still there (a server's may come and go)."""
+    args = [a for pid in pids if procs.state(pid) not in ("", "Z") for a in ("-p", pid)]
+    run = profiler.Run(*args, "-d", "%g" % seconds, "-F", "999", "-m", mode)
+    status = torture.reap(run)
+    # 4: a process ended before it was looked at
+    if status not in (0, 4):
+        result.bad_runs.append("status %s: %s" % (status, run.stderr))
+    if status == 0:
+        read = profiler.Profile.read(run.path)
+        result.samples += read.total("samples")
+    torture.forget(run)
+
+
+def _rate(load, action):
+    before, then = load.requests(), time.monotonic()
+    action()
+    return (load.requests() - before) / (time.monotonic() - then)
+
+
+def run(name, seconds, period, attaches, mode="cpu"):
+    """`seconds` of profiling in pieces of `period`, each between two as long without."""
+    result = Result(name)
+    load = loads.start(name)
+    without = _rate(load, lambda: time.sleep(period))
+    while result.profiled_s < seconds:
+        during = _rate(load, lambda: _profile(result, load.pids(), period, mode))
+        later = _rate(load, lambda: time.sleep(period))
+        result.ratios.append(2 * during / ((without + later) or 1))
+        without = later
+        result.profiled_s += period
+    for _ in range(attaches):
+        _profile(result, load.pids(), 0.1, mode)
+        result.attaches += 1
+    for pid in load.pids():
+        result.held += torture.held_by_it(pid)
+    result.requests = load.requests()
+    load.finish()
+    result.failures = load.failures
+    result.log_errors = load.log_errors()
+    return result
