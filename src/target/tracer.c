@@ -151,7 +151,8 @@ int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)
 	return 0;
 }
 
-static int restart(const struct tracer_stop *stop, const struct arch_prstatus *raw)
+/* `nr`: the call, whose timeout is to be shortened; -1: leave that to the kernel. */
+static int restart(const struct tracer_stop *stop, const struct arch_prstatus *raw, long nr)
 {
 	struct arch_prstatus restarted = *raw;
 	struct iovec iov = {restarted.words, raw->len};
@@ -171,12 +172,13 @@ int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus
 	if (!stop->is_interrupt || !arch_syscall_interrupted(raw, &nr) ||
 	    !arch_syscall_needs_restart(nr))
 		return 0;
-	return restart(stop, raw);
+	return restart(stop, raw, nr);
 }
 
 int tracer_undo_suspension(const struct tracer_stop *stop, const struct arch_prstatus *raw)
 {
-	return stop->is_interrupt && arch_syscall_suspended(raw) ? restart(stop, raw) : 0;
+	return stop->is_interrupt && arch_syscall_suspended(raw) ? restart(stop, raw, -1)
+	                                                         : 0;
 }
 
 int tracer_release(const struct tracer_stop *stop)
