@@ -24,7 +24,7 @@ def check(row, allowed=()):
     tap.diag("%s, %d times: %d signals, %d sleeps, %d children" % (
         row.what, row.rounds, row.signals, row.sleeps, row.families))
     tap.equal((row.held, row.stuck), ([], 0), row.what + ": nobody stays traced or stopped, "
-              "and the target goes on")
+              "and the target goes on", str(row))
     tap.equal(row.odd_ends, [], row.what + ": every run ends as it should")
     tap.equal({k: v for k, v in row.harm.items() if k not in allowed}, {},
               row.what + ": the target's books are in order", str(row))

@@ -29,6 +29,7 @@ class Ledger:
             name = self.memory[i * ENTRY:i * ENTRY + 24].rstrip(b"\0").decode("ascii")
             if name:
                 self.place[name] = i * ENTRY + 24
+        self.stuck_in = []
         tap.cleanup(self.end)
         procs.wait_until("its timer has begun", lambda: self["timer"] > 0)
 
@@ -50,8 +51,9 @@ class Ledger:
             self.victim.process.kill()
             self.victim.process.wait()
 
-    def goes_on(self, patience=20):
-        """Whether all its parts get on from now: work, sleeps, signals, children."""
+    def goes_on(self, patience=None):
+        """Whether all its parts get on from now: work, sleeps, signals, children. If not,
+        .stuck_in names those that do not."""
         names = ["work", "sleeps", "rt_received", "std_received", "timer", "itimer",
                  "families"]
         before = self.all()
@@ -59,6 +61,7 @@ class Ledger:
             procs.wait_until("it goes on", lambda: all(
                 self[name] > before[name] for name in names), patience)
         except AssertionError:
+            self.stuck_in = [name for name in names if self[name] <= before[name]]
             return False
         return True
 

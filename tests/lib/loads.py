@@ -71,6 +71,10 @@ class Load:
         with open(self.said, encoding="utf-8", errors="replace") as f:
             return f.read()
 
+    def said_by_server(self):
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
     def log_errors(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:
             f.seek(self.log_start)
@@ -100,7 +104,8 @@ class Redis(Load):
         self.port = procs.free_port()
         self.start_server([procs.program("redis-server"), "--port", str(self.port), "--bind",
                            "127.0.0.1", "--save", "", "--dir", self.directory])
-        procs.wait_until("redis-server answers", lambda: _answers(self.port, self.server))
+        # only then has it said what it has to say of the machine
+        procs.wait_until("redis-server is ready", lambda: "Ready to accept" in self.said_by_server())
         self.start_load([procs.program("redis-benchmark"), "-p", str(self.port), "-q", "-l",
                          "-t", "set,get,lpush,lpop", "-c", "20"])
         procs.wait_until("redis-server works", lambda: self.requests() > 1000)
@@ -134,7 +139,8 @@ class Wrk(Load):
     port = 0
 
     def drive(self, path, *options):
-        self.start_load([procs.program("wrk"), "-t", "1", "-c", "10", "-d", FOR_EVER, *options,
+        self.start_load([procs.program("wrk"), "-t", "1", "-c", "10", "-d", FOR_EVER, "--timeout", "60",
+                         *options,
                          "http://127.0.0.1:%d%s" % (self.port, path)])
         procs.wait_until("it works", lambda: self.requests() > 500)
 

@@ -27,6 +27,7 @@ class Row:
         self.rounds = rounds
         self.held = []
         self.stuck = 0
+        self.stuck_in = []
         self.left = set()
         self.odd_ends = []
         self.harm = {}
@@ -48,8 +49,8 @@ class Row:
                 and not set(self.harm) - set(allowed))
 
     def __str__(self):
-        return "%s: held %r, stuck %d, odd ends %r, left %r, harm %r %r" % (
-            self.what, self.held, self.stuck, self.odd_ends, sorted(self.left), self.harm,
+        return "%s: held %r, stuck %d in %r, odd ends %r, left %r, harm %r %r" % (
+            self.what, self.held, self.stuck, self.stuck_in, self.odd_ends, sorted(self.left), self.harm,
             self.by_call)
 
 
@@ -107,7 +108,7 @@ def forget(run):
 
 def reap(run):
     try:
-        run.process.wait(20)
+        run.process.wait(procs.PATIENCE)
     except subprocess.TimeoutExpired:
         run.process.kill()
         run.process.wait()
@@ -142,6 +143,7 @@ def incidents(ledger, what, rounds, once):
             unprofiled.append(speed(ledger, 0.2))
         if row.held or row.stuck:
             break
+    row.stuck_in = ledger.stuck_in
     row.ratio = median(during) / (median(unprofiled) or 1)
     row.take_books(before, ledger.settle())
     return row

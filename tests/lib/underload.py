@@ -64,7 +64,8 @@ def run(name, seconds, period, attaches, mode="cpu"):
     for pid in load.pids():
         result.held += torture.held_by_it(pid)
     result.requests = load.requests()
+    # Before the load ends: a server may complain of clients that go away.
+    result.log_errors = load.log_errors()
     load.finish()
     result.failures = load.failures
-    result.log_errors = load.log_errors()
     return result
