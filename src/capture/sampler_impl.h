@@ -61,8 +61,8 @@ struct sampler {
 	uint64_t tick;                         /* its number */
 	ARRAY(struct snapshot_credit) credits; /* still to be handed over */
 	uint64_t period_ns;                    /* as the budget allows */
-	uint64_t cpu_start_ns; /* what we had used when the budget began */
-	uint64_t due_ns;       /* of the next tick */
+	uint64_t cpu_start_ns;                 /* what we had used when the budget began */
+	uint64_t due_ns;                       /* of the next tick */
 	uint64_t random;
 	int timer_fd, child_fd, stop_fd, done_fd;
 	struct apart apart; /* the process that all of this runs in */

@@ -19,7 +19,9 @@
  *
  * A round goes to every processor on which a thread has been lately, one after the
  * other within one period, so that each thread has its tick. Priority is raised
- * only while waiting and meeting, never while many threads are looked at.
+ * while waiting and meeting, and while a few threads are looked at: on a machine with
+ * more to do than processors a look without it takes as long as everybody else lets
+ * it. It is never raised while many are looked at.
  *
  * Only who may have real-time priority can do this. Others ask from afar.
  */
@@ -28,6 +30,9 @@
 #include <unistd.h>
 
 #include "capture/sampler_impl.h"
+
+/* So many threads are few: looking at them takes a millisecond or two. */
+#define FEW 64
 
 static bool set_realtime(bool on)
 {
@@ -71,8 +76,11 @@ void sampler_go(struct sampler *sampler)
 	cpu_set_t there;
 	struct thread *first;
 
-	if (sampler->visits.n == 0)
+	if (sampler->visits.n == 0) {
+		if (sampler->can_visit)
+			(void)set_realtime(false);
 		return;
+	}
 	first = sampler->visits.v[(sampler->random >> 16) % sampler->visits.n];
 	CPU_ZERO(&there);
 	CPU_SET(first->cpu, &there);
@@ -120,6 +128,7 @@ void sampler_meet(struct sampler *sampler)
 	if (sampler->cpu < 0)
 		return;
 	sampler->cpu = -1;
-	(void)set_realtime(false);
+	if (atomic_load(&sampler->stats.threads) > FEW)
+		(void)set_realtime(false);
 	(void)sched_setaffinity(0, sizeof sampler->cpus, &sampler->cpus);
 }

@@ -30,6 +30,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 
 #define AT_EXIT_NS (1500 * NS_PER_MS)
 #define FETCH_NICE 10
@@ -138,6 +139,7 @@ static void *fetch_main(void *arg)
 	debuginfod_client *client = load_library() ? library.begin() : NULL;
 
 	(void)arg;
+	privilege_forget_output();
 	/* The thread that it inherits its priority from may be a hurried one. */
 	(void)setpriority(PRIO_PROCESS, 0, FETCH_NICE);
 	if (client)

@@ -363,7 +363,7 @@ static int replace(struct place *place, const void *data, size_t len)
 static int write_named(const char *name, const void *data, size_t len, struct error *err)
 {
 	bool known = checked.name && strcmp(checked.name, name) == 0;
-	struct place here, *place = known ? &checked.place : &here;
+	struct place here = {.dir_fd = -1}, *place = known ? &checked.place : &here;
 	int status;
 
 	if (!known && find_place(name, &here, err) != 0)

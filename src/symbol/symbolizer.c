@@ -25,6 +25,7 @@
 #include "base/array.h"
 #include "base/hashmap.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "symbol/fill.h"
 
 /* Addresses that wait for the thread. */
@@ -256,6 +257,7 @@ static void *symbolizer_main(void *arg)
 	const struct sched_param none = {0};
 	struct symbolizer *symbolizer = arg;
 
+	privilege_forget_output();
 	pthread_mutex_lock(&symbolizer->lock);
 	symbolizer->tid = gettid();
 	(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);

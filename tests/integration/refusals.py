@@ -9,6 +9,7 @@ import errno
 import os
 import pwd
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -236,6 +237,49 @@ def test_not_dumpable():
     refused(target.pid, ["not dumpable", "PR_SET_DUMPABLE", "sudo"],
             "a process that is not dumpable", **AS_NOBODY)
     permitted(target.pid, "root may profile it")
+
+
+CLOSES = ("import ctypes, signal\nlibc = ctypes.CDLL(None)\n"
+          "signal.signal(signal.SIGUSR1, lambda *_: libc.prctl(4, 0, 0, 0, 0))\n"
+          "print('ready', flush=True)\nwhile True:\n    sum(range(10000))")
+
+
+def test_closed_half_way():
+    """A process that may be profiled at first, and then asks not to be dumpable."""
+    need_root()
+    need_to_attach()
+    target = python(CLOSES, **AS_NOBODY)
+    program = public_copy(profiler.PATH)
+    run = procs.spawn([program, "-p", str(target.pid), "-d", "4", "-F", "199", "-o", "-"],
+                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, **AS_NOBODY)
+    time.sleep(1.5)
+    target.send_signal(signal.SIGUSR1)
+    printed, text = run.communicate(timeout=60)
+    text = text.decode("utf-8", "replace")
+    tap.equal(run.returncode, 0, "closed half-way: what was sampled is written", text)
+    tap.at_least(Profile.decode(printed).total("samples") if printed else 0, 1,
+                 "closed half-way: there are samples")
+    tap.contains(text, "the kernel refused the stop", "closed half-way: it is said")
+    tap.equal(procs.traced(target.pid), {}, "closed half-way: not traced or stopped")
+
+
+FILTERED = ("import ctypes, struct\nlibc = ctypes.CDLL(None)\n"
+            "program = ctypes.create_string_buffer(struct.pack('<HBBI', 6, 0, 0, 0x7fff0000))\n"
+            "class Fprog(ctypes.Structure):\n"
+            "    _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]\n"
+            "fprog = Fprog(1, ctypes.addressof(program))\n"
+            "assert libc.prctl(38, 1, 0, 0, 0) == 0\n"
+            "assert libc.prctl(22, 2, ctypes.byref(fprog), 0, 0) == 0\n"
+            "print('ready', flush=True)\nwhile True:\n    sum(range(10000))")
+
+
+def test_target_under_seccomp():
+    need_to_attach()
+    target = python(FILTERED)
+    tap.equal(procs.status(target.pid).get("Seccomp"), "2", "a target with a filter of its own")
+    profile = permitted(target.pid, "is profiled like any other")
+    tap.at_least(profile.total("samples") if profile else 0, 1, "and sampled")
+    tap.equal(procs.traced(target.pid), {}, "and left as it was")
 
 
 def test_without_the_capability():
