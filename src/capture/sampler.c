@@ -303,6 +303,9 @@ static void begin_accounts(struct sampler *sampler)
 	for (size_t i = 0; i < sampler->ntargets; i++) {
 		struct sampler_target *st = &sampler->targets[i];
 
+		/* Those that sleep have still to be seen. */
+		st->unobserved = sampler->options.sleeping;
+		st->cpu_changed_ns = now_ns;
 		if (st->target->pid == sampler->options.command)
 			continue;
 		(void)!target_cpu_ns(st->target, &st->cpu_start_ns);
