@@ -169,6 +169,12 @@ static void copy_kernel_stack(struct sampler *sampler, const struct thread *thre
 	snap->nbytes += (size_t)n;
 }
 
+/* A first thread that has ended stays, as a zombie, until the last one does. */
+static bool has_ended(const struct procfs_status *status)
+{
+	return status->state == 'Z' || status->state == 'X';
+}
+
 /* Reads all that is told of it. False: it ran meanwhile. */
 static bool peek(struct sampler *sampler, struct thread *thread, struct snapshot *snap,
                  struct procfs_status *status)
@@ -177,7 +183,7 @@ static bool peek(struct sampler *sampler, struct thread *thread, struct snapshot
 	struct procfs_schedstat after;
 
 	snap->kind = thread->call.running ? SNAPSHOT_NO_STACK : SNAPSHOT_PEEKED;
-	if (read_status(target, thread, status) < 0)
+	if (read_status(target, thread, status) < 0 || has_ended(status))
 		return false;
 	snap->state = state_of(status, &thread->call);
 	snap->syscall = number_of(thread);
@@ -234,7 +240,7 @@ static void hand_over_sleep(struct sampler *sampler, struct thread *thread,
 static void observe(struct sampler *sampler, struct sampler_target *st,
                     struct thread *thread, uint64_t now_ns)
 {
-	struct procfs_status status;
+	struct procfs_status status = {0};
 	struct sampler_hint *hint = sampler_hint_of(sampler, thread);
 
 	for (int i = 0; i < PEEK_TRIES; i++) {
@@ -247,6 +253,10 @@ static void observe(struct sampler *sampler, struct sampler_target *st,
 			atomic_store(&hint->wish, SAMPLER_WISH_NOTHING);
 		if (peek(sampler, thread, snap, &status)) {
 			hand_over_sleep(sampler, thread, snap, &status, now_ns);
+			return;
+		}
+		if (has_ended(&status)) {
+			thread->sleep.next_tick = UINT64_MAX;
 			return;
 		}
 		sampler->stats.peeks_failed++;

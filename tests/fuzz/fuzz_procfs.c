@@ -21,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct procfs_syscall call;
 	struct procfs_stat stat;
 	struct procfs_status status;
+	const char *next = text;
+	char name[16];
 
 	require(procfs_parse_schedstat(text, size, &schedstat) <= 0);
 	require(procfs_parse_syscall(text, size, &call) <= 0);
@@ -28,5 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require(memchr(stat.comm, '\0', sizeof stat.comm) != NULL);
 	if (procfs_parse_status(text, size, &status) == 0)
 		require(memchr(status.name, '\0', sizeof status.name) != NULL);
+	while (procfs_next_kernel_frame(&next, text + size, name, sizeof name))
+		require(name[0] != '\0' && memchr(name, '\0', sizeof name) != NULL);
 	return 0;
 }

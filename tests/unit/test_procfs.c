@@ -128,6 +128,48 @@ static void test_long_comm(void **state)
 	assert_string_equal(s.comm, "0123456789abcde");
 }
 
+static void test_kernel_frames(void **state)
+{
+	static const char *const good[] = {"do_epoll_wait", "nf_hook", "entry_SYSCALL_64"};
+	char text[] = "[<0>] do_epoll_wait+0x6a5/0x860\n"
+	              "\n"
+	              "no frame\n"
+	              "[<ffffffff81000000>] nf_hook+0x1/0x2 [nf_tables]\n"
+	              "[<0>]\n"
+	              "[<0>] entry_SYSCALL_64";
+	const char *p = text, *end = text + sizeof text - 1;
+	char name[32], tiny[4];
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		assert_true(procfs_next_kernel_frame(&p, end, name, sizeof name));
+		assert_string_equal(name, good[i]);
+	}
+	assert_false(procfs_next_kernel_frame(&p, end, name, sizeof name));
+	p = text;
+	assert_true(procfs_next_kernel_frame(&p, end, tiny, sizeof tiny));
+	assert_string_equal(tiny, "do_");
+	/* whatever is cut off is not looked at */
+	for (size_t len = 0; len < sizeof text; len++) {
+		p = text;
+		while (procfs_next_kernel_frame(&p, text + len, name, sizeof name))
+			assert_true(p <= text + len);
+	}
+}
+
+static void test_switches(void **state)
+{
+	static const char text[] = "Name:\tx\nState:\tS (sleeping)\nTgid:\t7\nPid:\t8\n"
+	                           "voluntary_ctxt_switches:\t150\n"
+	                           "nonvoluntary_ctxt_switches:\t545\n";
+	struct procfs_status s;
+
+	(void)state;
+	assert_int_equal(procfs_parse_status(text, strlen(text), &s), 0);
+	assert_int_equal(s.voluntary_switches, 150);
+	assert_int_equal(s.involuntary_switches, 545);
+}
+
 static void test_real_files(void **state)
 {
 	char *text, fixed[16], comm[PROCFS_COMM_LEN];
@@ -163,9 +205,10 @@ static void test_real_files(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_schedstat), cmocka_unit_test(test_syscall),
-	        cmocka_unit_test(test_stat),      cmocka_unit_test(test_status),
-	        cmocka_unit_test(test_long_comm), cmocka_unit_test(test_real_files),
+	        cmocka_unit_test(test_schedstat),     cmocka_unit_test(test_syscall),
+	        cmocka_unit_test(test_stat),          cmocka_unit_test(test_status),
+	        cmocka_unit_test(test_long_comm),     cmocka_unit_test(test_real_files),
+	        cmocka_unit_test(test_kernel_frames), cmocka_unit_test(test_switches),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
