@@ -87,8 +87,8 @@ bool functions_find(const struct functions *functions, uint64_t vaddr,
 	return vaddr < range->end;
 }
 
-#define ALIGNMENT  16
-#define MAX_BEFORE (8 * 1024) /* a function is followed back no further */
+#define ALIGNMENT    16
+#define MAX_DISTANCE (8 * 1024) /* a beginning is looked for no further away */
 
 /* The instructions that do nothing which compilers pad with. */
 static const struct {
@@ -157,28 +157,46 @@ static const struct module_range *find_code(struct module *module, uint64_t vadd
 	return NULL;
 }
 
+/* Whether a function seems to begin at a place in a piece of code. */
+static bool seems_to_begin(const uint8_t *code, size_t len, size_t at)
+{
+	return makes_room(code + at, len - at) &&
+	       (at == 0 || does_not_go_on(code, skip_padding(code, at)));
+}
+
 bool functions_guess(struct module *module, uint64_t vaddr, uint64_t *start)
 {
 	const struct module_range *range = find_code(module, vaddr);
-	uint64_t first = vaddr & ~(uint64_t)(ALIGNMENT - 1);
-	uint8_t code[MAX_BEFORE + ALIGNMENT];
+	uint64_t last = vaddr & ~(uint64_t)(ALIGNMENT - 1), first;
+	uint8_t code[MAX_DISTANCE + ALIGNMENT];
 	size_t len;
 
 	if (range == NULL)
 		return false;
-	first = first > MAX_BEFORE ? first - MAX_BEFORE : 0;
+	first = last > MAX_DISTANCE ? last - MAX_DISTANCE : 0;
 	if (first < range->start)
 		first = range->start;
 	len = module_read(module, first, code, sizeof code);
-	for (uint64_t at = vaddr & ~(uint64_t)(ALIGNMENT - 1);; at -= ALIGNMENT) {
-		if (at < first || at - first >= len)
-			return false;
-		if (!makes_room(code + (at - first), len - (at - first)))
-			continue;
-		if (at == range->start ||
-		    does_not_go_on(code, skip_padding(code, at - first))) {
+	for (uint64_t at = last; at >= first && at - first < len; at -= ALIGNMENT) {
+		if (seems_to_begin(code, len, at - first) &&
+		    (at > first || at == range->start)) {
 			*start = at;
 			return true;
 		}
+		if (at < ALIGNMENT)
+			break;
 	}
+	return false;
+}
+
+uint64_t functions_guess_end(struct module *module, uint64_t vaddr)
+{
+	uint64_t first = vaddr & ~(uint64_t)(ALIGNMENT - 1);
+	uint8_t code[MAX_DISTANCE];
+	size_t len = module_read(module, first, code, sizeof code);
+
+	for (size_t at = ALIGNMENT; at < len; at += ALIGNMENT)
+		if (seems_to_begin(code, len, at))
+			return first + at;
+	return first + (len > ALIGNMENT ? len : ALIGNMENT);
 }

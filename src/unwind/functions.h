@@ -25,4 +25,7 @@ bool functions_find(const struct functions *functions, uint64_t vaddr,
  */
 bool functions_guess(struct module *module, uint64_t vaddr, uint64_t *start);
 
+/* Where the next one seems to begin: the same, behind vaddr. Always above it. */
+uint64_t functions_guess_end(struct module *module, uint64_t vaddr);
+
 #endif

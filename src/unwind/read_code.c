@@ -33,7 +33,6 @@
  * function may begin, and how often that is tried. */
 #define MAX_WORDS  512
 #define MAX_BEFORE (16 * 1024)
-#define MAX_AFTER  (8 * 1024)
 #define MAX_TRIES  4
 
 struct slot {
@@ -97,6 +96,7 @@ static struct code_rule search_stack(struct state *state, struct walk *walk)
 {
 	uint64_t vaddr = walk_lookup_pc(walk) - walk->frame.where->bias;
 	struct code_rule rule = {.kind = CODE_UNKNOWN};
+	struct module *module = walk->frame.where->module;
 	unsigned tries = 0;
 
 	for (int32_t i = 0; i < MAX_WORDS && tries < MAX_TRIES; i++) {
@@ -109,8 +109,10 @@ static struct code_rule search_stack(struct state *state, struct walk *walk)
 		    vaddr - start > MAX_BEFORE)
 			continue;
 		tries++;
-		rule = read_rule(state, walk,
-		                 (struct module_range){start, vaddr + MAX_AFTER}, true);
+		rule = read_rule(
+		        state, walk,
+		        (struct module_range){start, functions_guess_end(module, vaddr)},
+		        true);
 		if (rule.kind == CODE_FROM_SP && rule.cfa == (i + 1) * 8)
 			return rule;
 	}
@@ -127,7 +129,8 @@ static struct code_rule guess_function(struct state *state, const struct walk *w
 
 	if (!functions_guess(module, vaddr, &start))
 		return (struct code_rule){.kind = CODE_UNKNOWN};
-	return read_rule(state, walk, (struct module_range){start, vaddr + MAX_AFTER},
+	return read_rule(state, walk,
+	                 (struct module_range){start, functions_guess_end(module, vaddr)},
 	                 false);
 }
 
