@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/reader.h"
+#include "module/go_search.h"
 #include "target/arch.h"
 
 /*
@@ -485,6 +486,15 @@ static struct module_view find_eh_frame(struct elf_image *image)
 	return (struct module_view){0};
 }
 
+static struct module_view find_gopclntab(struct elf_image *image)
+{
+	struct module_range range;
+
+	if (!go_search_pclntab(image, &range))
+		return (struct module_view){0};
+	return copy_view(image, range.start, range.end - range.start);
+}
+
 static struct module_view read_view(struct elf_image *image, enum module_section which)
 {
 	const struct elf_section *section = &image->section[which];
@@ -501,6 +511,8 @@ static struct module_view read_view(struct elf_image *image, enum module_section
 		                 image->eh_frame_hdr.end - image->eh_frame_hdr.start);
 	if (which == MODULE_EH_FRAME)
 		return find_eh_frame(image);
+	if (which == MODULE_GOPCLNTAB && image->is_go)
+		return find_gopclntab(image);
 	return (struct module_view){0};
 }
 

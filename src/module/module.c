@@ -13,6 +13,7 @@
 #include "module/elf_image.h"
 #include "module/fetch.h"
 #include "module/file.h"
+#include "module/go_search.h"
 #include "module/memory_image.h"
 #include "module/unxz.h"
 
@@ -299,6 +300,11 @@ bool module_offset_to_vaddr(const struct module *module, uint64_t offset, uint64
 bool module_is_go(struct module *module)
 {
 	return module->image.is_go;
+}
+
+uint64_t module_relocation(struct module *module, uint64_t vaddr)
+{
+	return go_search_relocation(&module->image, vaddr);
 }
 
 uint64_t module_entry(const struct module *module)

@@ -115,8 +115,13 @@ size_t module_read(struct module *module, uint64_t vaddr, void *buf, size_t len)
  */
 bool module_offset_to_vaddr(const struct module *module, uint64_t offset, uint64_t *vaddr);
 
-/* Whether it holds Go code: it has a .gopclntab (or the like in data.rel.ro). */
+/* Whether it holds Go code: it has a .gopclntab (or the like in data.rel.ro), or
+ * Go's note. The section's view is then found also where it has no name. */
 bool module_is_go(struct module *module);
+
+/* What stands at a vaddr once the file is loaded at bias 0, if a relocation of the
+ * dynamic linker's puts an address there; else 0. Reads through all of them. */
+uint64_t module_relocation(struct module *module, uint64_t vaddr);
 
 /* The entry point's vaddr, or 0. */
 uint64_t module_entry(const struct module *module);

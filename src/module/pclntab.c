@@ -31,6 +31,8 @@
 #define FLAG_TOP       1
 #define FLAG_WRITES_SP 2
 
+#define TEXT_WORD 24 /* where `text` is */
+
 #define MAX_RUNS 20000 /* of values in one function */
 
 bool pclntab_from_bytes(struct pclntab *table, const uint8_t *data, size_t len,
@@ -92,6 +94,8 @@ bool pclntab_init(struct pclntab *table, struct module *module)
 		return false;
 	if (!is_code(module, table->text))
 		table->text = find_text(module);
+	if (!is_code(module, table->text))
+		table->text = module_relocation(module, view.vaddr + TEXT_WORD);
 	return is_code(module, table->text);
 }
 
