@@ -295,6 +295,59 @@ def test_go_stripped():
                  lambda: stacks_text(run))
 
 
+def test_go_systemstack():
+    """What the runtime does on the thread's own stack, for a goroutine, is its."""
+    run = run_on(Victim("go_alloc"), 499)
+    check_reached(run, "go_alloc")
+    stacks = [([n.split(".abi")[0] for n in s.stack], s.values[-1])
+              for s in run.profile.samples if roots.is_real(s)]
+    on_system = [(n, v) for n, v in stacks if "runtime.systemstack" in n]
+    joined = sum(v for n, v in on_system if "main.grow" in n[n.index("runtime.systemstack"):])
+    # The collector's own goroutines use systemstack as well.
+    workers = sum(v for n, v in on_system if any(w.startswith(("runtime.gcBg", "runtime.bg"))
+                                                 for w in n))
+    total = sum(v for _, v in on_system)
+    tap.at_least(len(on_system), 10, "go_alloc: stacks through systemstack")
+    tap.at_least((joined + workers) / max(1, total), 0.95,
+                 "go_alloc: from systemstack to the goroutine", lambda: stacks_text(run))
+    tap.at_least(joined, 1, "go_alloc: … also to main.grow", lambda: stacks_text(run))
+    scheduler = [n for n, _ in stacks if "runtime.schedule" in n]
+    tap.ok(not any(name.startswith("main.") for n in scheduler
+                   for name in n[n.index("runtime.schedule"):]),
+           "go_alloc: the scheduler runs for no goroutine", repr(scheduler[:3]))
+
+
+def remove_section_headers(path):
+    """The program as a loader sees it: e_shoff, e_shentsize, e_shnum, e_shstrndx are 0."""
+    with open(path, "r+b") as f:
+        f.seek(40)
+        f.write(bytes(8))
+        f.seek(58)
+        f.write(bytes(6))
+
+
+def test_go_table_without_a_name():
+    """A table that no section names: linked by the system's linker, or no sections."""
+    procs.program("go")
+    directory = procs.temp_dir()
+    for name, package, flags in (
+            ("cgo, position-independent", "go_cgo_pprof", ["-buildmode=pie", "-ldflags=-s -w"]),
+            ("without section headers", "go_alloc", ["-ldflags=-s -w"]),
+            ("both", "go_cgo_pprof", ["-buildmode=pie", "-ldflags=-s -w"])):
+        program = directory + "/" + name.replace(" ", "-")
+        victims.build_go(victims.go_packages()[package], program, *flags)
+        if name != "cgo, position-independent":
+            remove_section_headers(program)
+        process = procs.spawn([program], stdout=subprocess.PIPE)
+        procs.Lines(process.stdout).wait_for("ready ")
+        run = profiler.profile(process.pid, SECONDS, hz=199)
+        whole = part_with(run.profile, lambda s: "[truncated]" not in s.stack)
+        tap.at_least(whole, 0.95, "Go, %s: stacks are complete" % name, lambda: stacks_text(run))
+        deep = part_with(run.profile, lambda s: len(s.stack) >= 4)
+        tap.at_least(deep, 0.7, "Go, %s: stacks have their callers" % name,
+                     lambda: stacks_text(run))
+
+
 def test_cgo():
     run = run_on(Victim("go_cgo_pprof"))
     check_reached(run, "go_cgo_pprof")
@@ -382,6 +435,8 @@ if __name__ == "__main__":
         test_shares_stacks,
         test_go,
         test_go_stripped,
+        test_go_systemstack,
+        test_go_table_without_a_name,
         test_cgo,
         test_cgo_thread,
         test_cgo_thread_without_traceback,
