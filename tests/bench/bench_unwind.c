@@ -10,6 +10,9 @@
  *   libunwind         over the same snapshots, its own cache of rows filled
  *   libunwind-ptrace  as its users call it, on a thread that stands still meanwhile,
  *                     caching on; the first stops are not counted
+ *   a stop alone      from the request to the release, without anything in between
+ *   a sample's stop   the same with the registers and 16 KiB of stack copied; what is
+ *                     unwound after that costs the thread nothing
  *
  * Medians, so that a machine that has other things to do does not count. Only
  * stacks of threads that run are taken.
@@ -26,6 +29,8 @@
 #define STOCK_WARM  10
 #define HOT_PASSES  20
 #define SLOW_PASSES 3
+#define STOPS       400
+#define STOP_WINDOW (16 * 1024)
 #define MAX_SAMPLES (NSNAPSHOTS * HOT_PASSES)
 
 /* What each sample took. */
@@ -200,6 +205,61 @@ static double median(double *v, size_t n)
 	return v[n / 2];
 }
 
+/* A thread that runs, or 0. */
+static pid_t find_running(struct bench *bench)
+{
+	subject_read_tids(&bench->subject);
+	for (size_t i = 0; i < bench->subject.ntids; i++)
+		if (is_running(&bench->subject, bench->subject.tids[i]))
+			return bench->subject.tids[i];
+	return 0;
+}
+
+/* One stop, from request to release; 0 if it came to nothing. */
+static uint64_t time_stop(struct bench *bench, pid_t tid, bool copy)
+{
+	struct snapshot *snap = &bench->snaps[0];
+	uint64_t before = clock_monotonic_ns();
+	struct stopped stopped;
+	bool ok = true;
+
+	if (tracer_request(tid) != 0)
+		return 0;
+	while (tracer_next(&stopped.stop) == TRACER_NONE)
+		;
+	if (stopped.stop.event != TRACER_STOPPED)
+		return 0;
+	if (copy)
+		ok = tracer_get_regs(&stopped.stop, &stopped.raw) == 0 &&
+		     take(&bench->subject, &stopped, STOP_WINDOW, snap);
+	if (tracer_release(&stopped.stop) != 0 || !ok)
+		return 0;
+	return clock_monotonic_ns() - before;
+}
+
+/* Medians of stops alone and of samples' stops, in turn. */
+static void time_stops(struct bench *bench)
+{
+	struct cost *cost = calloc(2, sizeof *cost);
+	double us[2];
+
+	if (cost == NULL)
+		die("out of memory");
+	for (unsigned i = 0; i < 2 * STOPS; i++) {
+		pid_t tid = find_running(bench);
+		uint64_t ns = tid != 0 ? time_stop(bench, tid, i % 2) : 0;
+
+		count(&cost[i % 2], ns, ns != 0);
+		rest();
+	}
+	for (unsigned i = 0; i < 2; i++)
+		us[i] = median(cost[i].us, cost[i].n);
+	printf("| %s | a stop alone | %.2f | | | |\n", bench->name, us[0]);
+	printf("| %s | a sample's stop: %.2f times that | %.2f | | | |\n", bench->name,
+	       us[0] > 0 ? us[1] / us[0] : 0, us[1]);
+	free(cost);
+}
+
 static void print_row(struct bench *bench, const char *what)
 {
 	struct cost *cost = &bench->cost;
@@ -234,6 +294,7 @@ int main(int argc, char **argv)
 	print_row(&bench, "rules, cold");
 	hot(&bench, UNWIND_AUTO, HOT_PASSES);
 	print_row(&bench, "rules, hot");
+	time_stops(&bench);
 	for (size_t i = 0; i < bench.nsnaps; i++)
 		free(bench.snaps[i].bytes);
 	free(bench.snaps);

@@ -57,8 +57,9 @@ enum eu_class {
 };
 
 static const char *const class_names[NCLASSES] = {
-        [EU_EQUAL] = "eu-equal",     [EU_STOPPED] = "eu-stopped", [EU_VDSO] = "eu-vdso",
-        [EU_JIT] = "eu-jit",         [EU_BARE] = "eu-bare",       [EU_FURTHER] = "eu-further",
+        [EU_EQUAL] = "eu-equal",     [EU_STOPPED] = "eu-stopped",
+        [EU_VDSO] = "eu-vdso",       [EU_JIT] = "eu-jit",
+        [EU_BARE] = "eu-bare",       [EU_FURTHER] = "eu-further",
         [EU_DIFFERS] = "eu-differs",
 };
 
