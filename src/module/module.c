@@ -13,6 +13,7 @@
 #include "module/elf_image.h"
 #include "module/fetch.h"
 #include "module/file.h"
+#include "module/functions.h"
 #include "module/go_search.h"
 #include "module/memory_image.h"
 #include "module/unxz.h"
@@ -31,6 +32,7 @@ struct module {
 	struct elf_image *supplement; /* to the DWARF; NULL: none */
 	struct elf_image *mini;       /* what .gnu_debugdata holds; NULL: nothing */
 	bool mini_sought;
+	struct functions *functions; /* NULL: nobody has asked */
 	char *path;
 	bool vdso;
 };
@@ -425,4 +427,11 @@ bool module_dwarf(struct module *module, struct module_dwarf *dwarf)
 	dwarf->elf = image->elf;
 	dwarf->supplement = module->supplement ? module->supplement->elf : NULL;
 	return true;
+}
+
+bool module_function(struct module *module, uint64_t vaddr, struct module_range *range)
+{
+	if (module->functions == NULL)
+		module->functions = functions_new(module);
+	return functions_find(module->functions, vaddr, range);
 }

@@ -181,6 +181,12 @@ void module_give_up(void);
  */
 struct module_symbols module_symbols(struct module *module, enum module_symtab which);
 
+/*
+ * The function that covers a vaddr, by all symbol tables; false if none says so. Makes
+ * an index when first asked.
+ */
+bool module_function(struct module *module, uint64_t vaddr, struct module_range *range);
+
 /* The files that a module's DWARF is in, for libdw, which reads whole sections. */
 struct module_dwarf {
 	Elf *elf;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the functions of a module begin and end, by its symbol tables. */
+/* Where functions of a module begin and end that no symbol names. */
 #ifndef CPROF_UNWIND_FUNCTIONS_H
 #define CPROF_UNWIND_FUNCTIONS_H
 
@@ -7,15 +7,6 @@
 #include <stdint.h>
 
 #include "module/module.h"
-
-struct functions;
-
-struct functions *functions_new(struct module *module);
-void functions_free(struct functions *functions);
-
-/* The function that covers a vaddr; false if no symbol says so. */
-bool functions_find(const struct functions *functions, uint64_t vaddr,
-                    struct module_range *range);
 
 /*
  * Where the function that covers a vaddr seems to begin, for code without symbols:

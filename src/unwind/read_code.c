@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hashmap.h"
 #include "base/mem.h"
 #include "unwind/believe.h"
 #include "unwind/code.h"
@@ -44,21 +43,9 @@ struct slot {
 
 struct state {
 	struct believer believer;
-	struct hashmap functions; /* struct module * -> struct functions * */
 	struct slot slots[NSLOTS];
 	uint8_t code[CODE_MAX_LEN];
 };
-
-static const struct functions *find_functions(struct state *state, struct module *module)
-{
-	uint64_t value;
-
-	if (!hashmap_get(&state->functions, (uintptr_t)module, &value)) {
-		value = (uintptr_t)functions_new(module);
-		hashmap_put(&state->functions, (uintptr_t)module, value);
-	}
-	return (const struct functions *)(uintptr_t)value;
-}
 
 /* What the code from a function's beginning on makes of a place in it. */
 static struct code_rule read_rule(struct state *state, const struct walk *walk,
@@ -145,7 +132,7 @@ static struct code_rule find_rule(struct state *state, struct walk *walk)
 
 	if (slot->module == module && slot->vaddr == vaddr && slot->is_call == is_call)
 		return slot->rule;
-	if (functions_find(find_functions(state, module), vaddr, &range)) {
+	if (module_function(module, vaddr, &range)) {
 		rule = read_rule(state, walk, range, true);
 	} else {
 		rule = search_stack(state, walk);
@@ -218,22 +205,9 @@ static void *read_code_state_new(void)
 	return xcalloc(1, sizeof(struct state));
 }
 
-static void read_code_state_free(void *opaque)
-{
-	struct state *state = opaque;
-
-	for (size_t i = 0; i < state->functions.nslots; i++)
-		if (state->functions.slots[i].used)
-			functions_free(
-			        (struct functions *)(uintptr_t)state->functions.slots[i]
-			                .value);
-	hashmap_fini(&state->functions);
-	free(state);
-}
-
 const struct unwind_backend unwind_backend_read_code = {
         .name = "code",
         .state_new = read_code_state_new,
-        .state_free = read_code_state_free,
+        .state_free = free,
         .step = read_code_step,
 };

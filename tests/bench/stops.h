@@ -4,6 +4,7 @@
 #define TESTS_BENCH_STOPS_H
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,8 +100,11 @@ __attribute__((unused)) static bool is_running(const struct subject *subject, pi
 __attribute__((unused)) static bool stop_thread(pid_t tid, struct stopped *stopped)
 {
 	const struct timespec pause = {0, 20000};
+	int r;
 
-	if (tracer_request(tid) != 0)
+	while ((r = tracer_request(tid)) == -EINTR)
+		(void)tracer_next(&stopped->stop);
+	if (r != 0)
 		return false;
 	while (tracer_next(&stopped->stop) == TRACER_NONE)
 		nanosleep(&pause, NULL);

@@ -263,7 +263,6 @@ static void compare_function(struct agreement *a, struct module *module,
 static void compare_module(struct agreement *a, struct module *module)
 {
 	struct fde_table *table = fde_table_new(module);
-	struct functions *functions = functions_new(module);
 	size_t n;
 	const struct module_range *code = module_code(module, &n);
 
@@ -275,11 +274,9 @@ static void compare_module(struct agreement *a, struct module *module)
 			/* An FDE of its own for the part of a function that is far
 			 * away from the rest begins anywhere in it. */
 			if (fde_find(table, at, &fde) &&
-			    functions_find(functions, at, &range) &&
-			    range.start == fde.start)
+			    module_function(module, at, &range) && range.start == fde.start)
 				compare_function(a, module, &fde);
 		}
-	functions_free(functions);
 	fde_table_free(table);
 }
 
