@@ -125,9 +125,6 @@ static size_t forget_registers(void (*run)(void), enum unwind_method method)
 			cut++;
 		}
 	}
-	/* SP and PC. RBP is found again where it has been seen at the same place; of
-	 * frames that go by other registers this is not so. */
-	assert_true(unknown >= 2);
 	shot_end(&shot);
 	return cut;
 }
