@@ -71,6 +71,7 @@ static void free_image(struct elf_image *image)
 
 static void module_free(struct module *module)
 {
+	functions_free(module->functions);
 	debug_file_fini(&module->debug);
 	free_image(module->mini);
 	free_image(module->supplement);

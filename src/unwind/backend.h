@@ -46,6 +46,7 @@ struct walk {
 	bool left_goroutine; /* Go's scheduler has been seen: see go.c */
 	bool complex;        /* this frame has an FDE that no rule can say: rules.c */
 	bool no_trampoline;  /* it is known not to return from a signal handler */
+	unsigned nread;      /* functions whose code was read: read_code.c */
 	bool dropped;        /* a rule has left a known register behind: rules.c */
 };
 

@@ -24,7 +24,7 @@
 #include "base/mem.h"
 #include "unwind/insn.h"
 
-#define MAX_PASSES 4
+#define MAX_PASSES 3
 #define MAX_FRAME  (1 << 20) /* bytes; no more is believed */
 
 /* How the stack is in front of an instruction. CFA is the caller's SP. */

@@ -34,6 +34,10 @@
 #define MAX_BEFORE (16 * 1024)
 #define MAX_TRIES  4
 
+/* How many functions are read for one stack. What was read is kept, so only a stack
+ * that was made for it asks for more. */
+#define MAX_READ 64
+
 struct slot {
 	const struct module *module;
 	uint64_t vaddr; /* to look up */
@@ -48,13 +52,15 @@ struct state {
 };
 
 /* What the code from a function's beginning on makes of a place in it. */
-static struct code_rule read_rule(struct state *state, const struct walk *walk,
+static struct code_rule read_rule(struct state *state, struct walk *walk,
                                   struct module_range range, bool follow_tables)
 {
 	const struct space_map *where = walk->frame.where;
 	uint64_t vaddr = walk_lookup_pc(walk) - where->bias;
 	size_t len = range.end - range.start;
 
+	if (walk->nread++ >= MAX_READ)
+		return (struct code_rule){.kind = CODE_UNKNOWN};
 	if (len > CODE_MAX_LEN)
 		len = CODE_MAX_LEN;
 	len = module_read(where->module, range.start, state->code, len);
@@ -109,7 +115,7 @@ static struct code_rule search_stack(struct state *state, struct walk *walk)
 
 /* The function by how its code begins. Where it ends is not known, so what is only
  * reached through a table of addresses may be another function. */
-static struct code_rule guess_function(struct state *state, const struct walk *walk)
+static struct code_rule guess_function(struct state *state, struct walk *walk)
 {
 	struct module *module = walk->frame.where->module;
 	uint64_t vaddr = walk_lookup_pc(walk) - walk->frame.where->bias, start;
@@ -134,6 +140,8 @@ static struct code_rule find_rule(struct state *state, struct walk *walk)
 		return slot->rule;
 	if (module_function(module, vaddr, &range)) {
 		rule = read_rule(state, walk, range, true);
+		if (walk->nread > MAX_READ)
+			return rule;
 	} else {
 		rule = search_stack(state, walk);
 		if (rule.kind == CODE_UNKNOWN)
