@@ -17,7 +17,7 @@ import tap
 import torture
 from ledger import Ledger, by_call, harm
 
-ROUNDS = int(os.environ.get("CPROF_TEST_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("CPROF_TEST_ROUNDS", "6"))
 
 
 def check(row, allowed=()):

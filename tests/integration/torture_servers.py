@@ -14,7 +14,7 @@ import tap
 import underload
 
 SECONDS = float(os.environ.get("CPROF_TEST_SERVER_SECONDS", "6"))
-ATTACHES = int(os.environ.get("CPROF_TEST_ROUNDS", "12"))
+ATTACHES = int(os.environ.get("CPROF_TEST_ROUNDS", "6"))
 
 
 def check(name):
