@@ -252,5 +252,7 @@ def compilation(functions=4000):
                      for i in range(1, functions))
     driver = _quiet([compiler, "-O2", "-S", "-o", directory + "/long.s", directory + "/long.cc"])
     pids = procs.wait_until("g++ compiles", lambda: procs.children(driver.pid))
+    # A driver that is ended leaves it behind.
+    tap.cleanup(procs.kill, pids[0])
     procs.wait_until("g++ works", lambda: procs.cpu_ns(pids[0]) > 500000000)
     return pids[0]
