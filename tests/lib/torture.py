@@ -177,6 +177,9 @@ def stopped(seconds, mode):
 
     def once(row, ledger):
         run = start(ledger.pid, mode, at=random.uniform(*when))
+        if mode != "threads":
+            # before it samples a SIGINT ends it without a profile
+            procs.wait_until("it samples", lambda: tracer_of(run))
         run.signal(signal.SIGSTOP)
         procs.wait_until("the profiler is stopped", lambda: procs.state(run.pid) in ("T", "Z"))
         time.sleep(min(seconds, 0.05))
