@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/privilege.h"
@@ -528,8 +529,10 @@ int session_run(const struct options *options, struct error *err)
 	        .launch = {.go_fd = -1, .result_fd = -1},
 	        .signal_fd = -1,
 	};
-	int r = run(&session, err);
+	int r;
 
+	crash_say(output_file_abandon);
+	r = run(&session, err);
 	launch_abandon(&session.launch);
 	discovery_free(session.discovery);
 	sampler_free(session.sampler);

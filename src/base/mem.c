@@ -14,7 +14,7 @@
  * the capture process while others still run. Threads that are stopped are
  * resumed by the kernel when their tracer ends.
  */
-static _Noreturn void out_of_memory(void)
+void out_of_memory(void)
 {
 	static const char text[] = "cprof-attach: out of memory\n";
 	ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);

@@ -6,6 +6,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+/* Ends it; for libraries that ask what to do. */
+_Noreturn void out_of_memory(void);
+
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 /* Room for n elements of `size` bytes; the product is checked. */

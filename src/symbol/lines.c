@@ -123,6 +123,10 @@ struct lines *lines_new(struct module *module, bool inlines)
 		if (lines->supplement)
 			dwarf_setalt(lines->dwarf, lines->supplement);
 	}
+	if (lines->dwarf)
+		dwarf_new_oom_handler(lines->dwarf, out_of_memory);
+	if (lines->supplement)
+		dwarf_new_oom_handler(lines->supplement, out_of_memory);
 	/* Without the supplement that it asks for, libdw would look for it itself. */
 	if (!lines->dwarf || (files.supplement && !lines->supplement)) {
 		lines_free(lines);

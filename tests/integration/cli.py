@@ -69,7 +69,7 @@ def test_wrong_usage():
             (["-p", "0"], "--pid '0'"),
             (["-p", "1", "-d", "1e9"], "--duration '1e9'"),
             (["-p", "1", "-F", "inf"], "--frequency 'inf'"),
-            (["-p", "1", "-m", "wall"], "--mode wall is not in this version"),
+            (["-p", "1", "-m", "heap"], "--mode heap is not in this version"),
             (["-p", "1", "-f", "xml"], "--format 'xml'"),
             (["-p", "1", "-q", "-v"], "--quiet and --verbose"),
             (["-p", "1", "--bogus"], "there is no option '--bogus'"),
