@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/privilege.h"
 #include "output/writer.h"
 
 #define NAME_MAX_BYTES 4096
@@ -83,7 +84,7 @@ static size_t count_slashes(const char *s)
 }
 
 /* The pattern with its numbers in place, for strftime; NULL: too long. */
-static char *put_numbers(const char *pattern, uint64_t index)
+static char *put_numbers(const char *pattern, bool keeps_p, uint64_t index)
 {
 	char *out = xmalloc(NAME_MAX_BYTES), number[24];
 	size_t n = 0;
@@ -96,7 +97,9 @@ static char *put_numbers(const char *pattern, uint64_t index)
 			pattern += 2;
 			continue;
 		}
-		if (pattern[0] == '%' && pattern[1] != '\0')
+		if (keeps_p && pattern[0] == '%' && pattern[1] == 'p')
+			out[n++] = '%';
+		else if (pattern[0] == '%' && pattern[1] != '\0')
 			out[n++] = *pattern++;
 		out[n++] = *pattern++;
 	}
@@ -121,9 +124,10 @@ static size_t put_time(char *name, const char *format, int64_t time_ns)
 }
 #pragma GCC diagnostic pop
 
-char *series_expand(const char *pattern, int64_t time_ns, uint64_t index, struct error *err)
+char *series_expand(const char *pattern, bool keeps_p, int64_t time_ns, uint64_t index,
+                    struct error *err)
 {
-	char *numbered = put_numbers(pattern, index);
+	char *numbered = put_numbers(pattern, keeps_p, index);
 	char *name = xmalloc(NAME_MAX_BYTES);
 	size_t n = numbered ? put_time(name, numbered, time_ns) : 0;
 
@@ -161,11 +165,13 @@ static int check_pattern(const struct series *series, struct error *err)
 {
 	const char *pattern = series->options.output;
 	int64_t every_ns = (int64_t)(series->options.every_s * (double)NS_PER_SEC);
-	char *before = series_expand(pattern, series->start_ns, 1, err), *name;
+	char *before = series_expand(pattern, series->options.keeps_p, series->start_ns, 1,
+	                             err),
+	     *name;
 
 	for (int64_t i = 1; before && i < NCOMPARED; i++) {
-		name = series_expand(pattern, series->start_ns + i * every_ns,
-		                     (uint64_t)i + 1, err);
+		name = series_expand(pattern, series->options.keeps_p,
+		                     series->start_ns + i * every_ns, (uint64_t)i + 1, err);
 		if (name && strcmp(name, before) == 0) {
 			error_set(err, EXIT_CODE_USAGE,
 			          "--output '%.60s' gives two files the name '%.60s' when "
@@ -257,7 +263,7 @@ char *series_name(const struct series *series, int64_t time_ns, struct error *er
 
 	if (series->options.every_s <= 0 || !strchr(output, '%'))
 		return series_numbered(output, series->index);
-	name = series_expand(output, time_ns, series->index, err);
+	name = series_expand(output, series->options.keeps_p, time_ns, series->index, err);
 	if (!name || has_index(output) || !is_ours(series, name))
 		return name;
 	numbered = series_numbered(name, series->index);
@@ -273,9 +279,11 @@ static void drop_oldest(struct series *series)
 	struct written oldest = series->written.v[0];
 	struct stat st;
 
+	privilege_begin_output();
 	if (lstat(oldest.name, &st) == 0 && st.st_dev == oldest.dev &&
 	    st.st_ino == oldest.ino && unlink(oldest.name) < 0)
 		log_info("cannot remove '%s': %s", oldest.name, strerror(errno));
+	privilege_end_output();
 	free(oldest.name);
 	series->bytes -= oldest.bytes;
 	series->written.n--;

@@ -25,6 +25,7 @@ struct series_options {
 	double every_s;      /* 0: no row of files is asked for */
 	size_t keep;         /* this many of the newest files; 0: all */
 	uint64_t keep_bytes; /* as many of the newest as fit in this; 0: all */
+	bool keeps_p;        /* "%p" is left for somebody else to replace */
 };
 
 struct series;
@@ -58,10 +59,10 @@ void series_wrote(struct series *series, const char *name);
 uint64_t series_index(const struct series *series);
 
 /*
- * A name by a pattern. NULL with *err when it is too long, or a conversion
+ * A name by a pattern; "%p" stays if `keeps_p`. NULL with *err when it is too long, or a conversion
  * ("%D") brings in a '/'.
  */
-char *series_expand(const char *pattern, int64_t time_ns, uint64_t index,
+char *series_expand(const char *pattern, bool keeps_p, int64_t time_ns, uint64_t index,
                     struct error *err);
 
 /* A name with the number before its suffix: "a/web.pb.gz" -> "a/web.000012.pb.gz". */

@@ -98,7 +98,8 @@ static uint32_t *renumber_locations(struct profile *to, const struct profile *fr
 		const struct profile_location *location = &from->locations.v[i];
 
 		if (location->is_pseudo) {
-			ids[i + 1] = profile_pseudo(to, pseudo_name(from, location));
+			ids[i + 1] = profile_named(to, now->mappings[location->mapping],
+			                           pseudo_name(from, location));
 			continue;
 		}
 		ids[i + 1] = profile_location(to, now->mappings[location->mapping],
@@ -178,6 +179,41 @@ void profile_merge(struct profile *to, const struct profile *from)
 	free(now.locations);
 	free(now.stacks);
 	free(now.labels);
+}
+
+static uint32_t take_string(struct profile *to, const struct profile *from, profile_str s)
+{
+	return profile_string(to, profile_text(from, s));
+}
+
+uint32_t profile_take_location(struct profile *to, const struct profile *from, uint32_t id)
+{
+	const struct profile_location *location = &from->locations.v[id - 1];
+	struct profile_mapping mapping;
+	uint32_t in = 0;
+
+	if (location->mapping) {
+		mapping = from->mappings.v[location->mapping - 1];
+		mapping.file = take_string(to, from, mapping.file);
+		mapping.build_id = take_string(to, from, mapping.build_id);
+		in = profile_mapping(to, &mapping);
+	}
+	if (location->is_pseudo)
+		return profile_named(to, in, pseudo_name(from, location));
+	return profile_location(to, in, location->address);
+}
+
+uint32_t profile_take_stack(struct profile *to, const struct profile *from, uint32_t stack)
+{
+	size_t n;
+	const uint32_t *locations = profile_stack_locations(from, stack, &n);
+	uint32_t *ids = xcalloc(n, sizeof *ids), taken;
+
+	for (size_t i = 0; i < n; i++)
+		ids[i] = profile_take_location(to, from, locations[i]);
+	taken = profile_stack(to, ids, n);
+	free(ids);
+	return taken;
 }
 
 #define bytes_of(array) ((array).cap * sizeof *(array).v)

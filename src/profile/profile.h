@@ -150,6 +150,10 @@ void profile_add(struct profile *profile, uint32_t stack, uint32_t labels,
  */
 void profile_merge(struct profile *to, const struct profile *from);
 
+/* One location or stack of another profile, entered here without its lines. */
+uint32_t profile_take_location(struct profile *to, const struct profile *from, uint32_t id);
+uint32_t profile_take_stack(struct profile *to, const struct profile *from, uint32_t stack);
+
 /* How many bytes it holds, its own tables all counted. */
 size_t profile_bytes(const struct profile *profile);
 

@@ -36,7 +36,7 @@ static int teardown(void **state)
 
 static void assert_expands(const char *pattern, const char *want)
 {
-	char *got = series_expand(pattern, NOON, 12, NULL);
+	char *got = series_expand(pattern, false, NOON, 12, NULL);
 
 	assert_non_null(got);
 	assert_string_equal(got, want);
@@ -46,7 +46,7 @@ static void assert_expands(const char *pattern, const char *want)
 static void test_expand(void **state)
 {
 	struct error err = {0};
-	char *longest = xmalloc(5000);
+	char *longest = xmalloc(5000), *kept;
 
 	(void)state;
 	assert_expands("web.%i.pb.gz", "web.000012.pb.gz");
@@ -54,12 +54,15 @@ static void test_expand(void **state)
 	assert_expands("a/%F_%i_%i", "a/2026-03-01_000012_000012");
 	assert_expands("100%%i %%%i", "100%i %000012");
 	assert_expands("plain", "plain");
-	assert_null(series_expand("%D.pb.gz", NOON, 1, &err));
+	kept = series_expand("%p.%i", true, NOON, 1, NULL);
+	assert_string_equal(kept, "%p.000001");
+	free(kept);
+	assert_null(series_expand("%D.pb.gz", false, NOON, 1, &err));
 	assert_int_equal(err.code, EXIT_CODE_USAGE);
 	assert_non_null(strstr(err.text, "03/01/26"));
 	memset(longest, 'x', 4999);
 	longest[4999] = '\0';
-	assert_null(series_expand(longest, NOON, 1, &err));
+	assert_null(series_expand(longest, false, NOON, 1, &err));
 	assert_non_null(strstr(err.text, "too long"));
 	free(longest);
 }
