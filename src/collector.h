@@ -2,32 +2,46 @@
 /*
  * The thread behind the queue: unwinds each snapshot, interns its stack, adds
  * up its weight. It also tells the sampler how much of each thread's stack to
- * copy next time. Part of a session.
+ * copy next time. A part of the run that ends is handed on, and the next begun,
+ * between two snapshots. Part of a session.
  */
 #ifndef CPROF_COLLECTOR_H
 #define CPROF_COLLECTOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "capture/queue.h"
 #include "capture/sampler.h"
-#include "options.h"
-#include "profile/profile.h"
-#include "symbol/symbol.h"
+#include "segment.h"
 #include "target/roster.h"
 #include "unwind/unwind.h"
 
 struct collector;
 
-/* Gives a new profile the sample types that the options ask for. */
-void collector_add_types(struct profile *profile, const struct options *options);
+struct collector_options {
+	struct tally_types types;
+	enum unwind_method unwinder;
+	struct symbol_options symbols;
+	size_t max_depth;
+	bool no_traceback;
+	size_t share_bytes; /* a part that has grown so large is ended */
+	bool can_cut;       /* if not, the run ends then */
+	/*
+	 * Called in the collector's thread: takes over a part that has ended, and
+	 * says how many bytes are still held of those before. As long as the first
+	 * waits, samples pile up in the queue, and are missed when it is full.
+	 */
+	void (*give)(void *ctx, struct segment *segment);
+	size_t (*held)(void *ctx);
+	void *give_ctx;
+};
 
 /* Keeps everything it is given; owns none of it. */
-struct collector *collector_new(const struct roster *roster, struct queue *queue,
-                                struct profile *profile, struct symbolizer *symbolizer,
-                                const struct options *options);
+struct collector *collector_new(struct queue *queue,
+                                const struct collector_options *options);
 
 /*
  * For sampler_options.extend: called in the capture process with the collector
@@ -50,17 +64,16 @@ void collector_release(struct collector *collector, size_t index);
 /* Waits until the queue is closed and worked off. */
 void collector_join(struct collector *collector);
 
-/*
- * Puts all samples into the profile, with the threads' last names as labels,
- * and the CPU time that no sample claims as "[not sampled]". After the join.
- */
-void collector_finish(struct collector *collector);
+/* Ends the part of the run that is being sampled, soon, and begins the next.
+ * Callable from any thread. */
+void collector_cut(struct collector *collector, enum segment_end why);
 
-/* Enters CPU time of children of a process that ended without having been seen. */
+/* Enters CPU time of children of a process that ended without having been seen, into
+ * the last part. After the join. */
 void collector_add_ended(struct collector *collector, size_t parent, uint64_t cpu_ns);
 
-/* How many samples' stacks ended in which way. */
-const uint64_t *collector_stack_ends(const struct collector *collector);
+/* The last part, after the join: once, and the caller's. */
+struct segment *collector_last(struct collector *collector);
 
 void collector_free(struct collector *collector);
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/number.h"
 #include "base/shell.h"
 #include "config.h"
 
@@ -30,6 +31,9 @@
 #define OVERHEAD_MIN         0.01
 #define PAUSE_MIN_US         1
 #define PAUSE_MAX_US         1000000
+#define EVERY_MIN_S          0.1
+#define MEMORY_LIMIT_DEFAULT (UINT64_C(256) << 20)
+#define MEMORY_LIMIT_MIN     (UINT64_C(32) << 20)
 #define DEPTH_DEFAULT        512
 #define DEPTH_MAX            32768 /* the stack copied holds no more frames */
 
@@ -52,38 +56,6 @@ struct option_spec {
 
 #define wrong(err, ...) error_set((err), EXIT_CODE_USAGE, __VA_ARGS__)
 
-/* "4711": digits alone, so that no sign, blank or unit is overlooked. */
-static bool parse_id(const char *text, pid_t *id)
-{
-	unsigned long value;
-
-	if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0')
-		return false;
-	errno = 0;
-	value = strtoul(text, NULL, 10);
-	if (errno != 0 || value == 0 || value > INT_MAX)
-		return false;
-	*id = (pid_t)value;
-	return true;
-}
-
-/* "30", "2.5", ".5": none of strtod's "1e9", "0x1p3", "nan" or " 7". */
-static bool parse_decimal(const char *text, double min, double max, double *out)
-{
-	size_t whole = strspn(text, "0123456789");
-	size_t part = text[whole] == '.' ? strspn(text + whole + 1, "0123456789") : 0;
-	size_t len = whole + part + (text[whole] == '.');
-	double value;
-
-	if (text[len] != '\0' || whole + part == 0)
-		return false;
-	value = strtod(text, NULL);
-	if (!(value >= min && value <= max))
-		return false;
-	*out = value;
-	return true;
-}
-
 struct ids {
 	pid_t *v;
 	size_t n;
@@ -94,7 +66,7 @@ static int set_pid(struct parse *parse, const char *value)
 {
 	pid_t pid;
 
-	if (!parse_id(value, &pid))
+	if (!number_id(value, &pid))
 		return wrong(parse->err,
 		             "--pid '%.60s' is not a process id: give a number from 1 up, "
 		             "as ps and pgrep show it",
@@ -111,7 +83,7 @@ static int set_thread(struct parse *parse, const char *value)
 {
 	pid_t tid;
 
-	if (!parse_id(value, &tid))
+	if (!number_id(value, &tid))
 		return wrong(parse->err,
 		             "--thread '%.60s' is not a thread id: give a number from 1 "
 		             "up, as ps -L shows it under LWP",
@@ -189,11 +161,13 @@ static int set_split(struct parse *parse, const char *value)
 
 static int set_duration(struct parse *parse, const char *value)
 {
-	if (!parse_decimal(value, DURATION_MIN_S, DURATION_MAX_S,
-	                   &parse->options->duration_s))
+	double *duration_s = &parse->options->duration_s;
+
+	if (!number_decimal(value, 0, DURATION_MAX_S, duration_s) ||
+	    (*duration_s > 0 && *duration_s < DURATION_MIN_S))
 		return wrong(parse->err,
 		             "--duration '%.60s' is not a number of seconds from %g to "
-		             "%d: give one such as 30 or 2.5",
+		             "%d: give one such as 30 or 2.5, or 0 for no end",
 		             value, DURATION_MIN_S, DURATION_MAX_S);
 	parse->duration_given = true;
 	return 0;
@@ -297,8 +271,8 @@ static int set_mode(struct parse *parse, const char *value)
 
 static int set_frequency(struct parse *parse, const char *value)
 {
-	if (!parse_decimal(value, FREQUENCY_MIN_HZ, FREQUENCY_MAX_HZ,
-	                   &parse->options->frequency_hz))
+	if (!number_decimal(value, FREQUENCY_MIN_HZ, FREQUENCY_MAX_HZ,
+	                    &parse->options->frequency_hz))
 		return wrong(parse->err,
 		             "--frequency '%.60s' is not a number of samples a second "
 		             "from %g to %d: give one such as 99 or 0.5",
@@ -310,7 +284,7 @@ static int set_max_overhead(struct parse *parse, const char *value)
 {
 	double percent;
 
-	if (!parse_decimal(value, OVERHEAD_MIN, 100, &percent))
+	if (!number_decimal(value, OVERHEAD_MIN, 100, &percent))
 		return wrong(parse->err,
 		             "--max-overhead '%.60s' is not a percentage from %g to 100: "
 		             "give one such as 1 or 0.5, or 100 for no limit",
@@ -323,7 +297,7 @@ static int set_max_pause(struct parse *parse, const char *value)
 {
 	double us;
 
-	if (!parse_decimal(value, PAUSE_MIN_US, PAUSE_MAX_US, &us))
+	if (!number_decimal(value, PAUSE_MIN_US, PAUSE_MAX_US, &us))
 		return wrong(parse->err,
 		             "--max-pause '%.60s' is not a number of microseconds from %d "
 		             "to %d: give one such as 100",
@@ -381,7 +355,7 @@ static int set_max_depth(struct parse *parse, const char *value)
 {
 	pid_t depth;
 
-	if (!parse_id(value, &depth) || depth > DEPTH_MAX)
+	if (!number_id(value, &depth) || depth > DEPTH_MAX)
 		return wrong(parse->err,
 		             "--max-depth '%.60s' is not a number of frames from 1 to "
 		             "%d: give one such as 128",
@@ -451,6 +425,50 @@ static int set_no_traceback(struct parse *parse, const char *value)
 	return 0;
 }
 
+static int set_every(struct parse *parse, const char *value)
+{
+	if (!number_decimal(value, EVERY_MIN_S, DURATION_MAX_S, &parse->options->every_s))
+		return wrong(parse->err,
+		             "--every '%.60s' is not a number of seconds from %g to %d: "
+		             "give one such as 60",
+		             value, EVERY_MIN_S, DURATION_MAX_S);
+	return 0;
+}
+
+static int set_keep(struct parse *parse, const char *value)
+{
+	pid_t n;
+
+	if (!number_id(value, &n))
+		return wrong(parse->err,
+		             "--keep '%.60s' is not a number of files: give one such as "
+		             "24",
+		             value);
+	parse->options->keep = (size_t)n;
+	return 0;
+}
+
+static int set_keep_bytes(struct parse *parse, const char *value)
+{
+	if (!number_size(value, &parse->options->keep_bytes))
+		return wrong(parse->err,
+		             "--keep-bytes '%.60s' is not a size: give one such as 500M, "
+		             "with K, M or G for multiples of 1024",
+		             value);
+	return 0;
+}
+
+static int set_memory_limit(struct parse *parse, const char *value)
+{
+	if (!number_size(value, &parse->options->memory_limit) ||
+	    parse->options->memory_limit < MEMORY_LIMIT_MIN)
+		return wrong(parse->err,
+		             "--memory-limit '%.60s' is not a size from 32M up: give one "
+		             "such as 256M, with K, M or G for multiples of 1024",
+		             value);
+	return 0;
+}
+
 static int set_quiet(struct parse *parse, const char *value)
 {
 	(void)value;
@@ -487,7 +505,7 @@ static const struct option_spec specs[] = {
         {"children", 0, NULL, set_children, "and all processes below, also later ones"},
         {"cgroup", 0, "PATH", set_cgroup, "all processes in this control group"},
         {"duration", 'd', "SECONDS", set_duration,
-         "for how long (30, or until COMMAND ends)"},
+         "for how long (30, or until COMMAND ends); 0: no end"},
         {"output", 'o', "FILE", set_output, "where to (profile.pb.gz); - is stdout"},
         {"format", 'f', "FORMAT", set_format, NULL},
         {"split-by", 0, "process", set_split,
@@ -510,6 +528,11 @@ static const struct option_spec specs[] = {
         {"no-traceback", 0, NULL, set_no_traceback, "leaf and thread root alone: cheapest"},
         {"wait-detail", 0, NULL, set_wait_detail, "label what sleeping threads wait for"},
         {"kernel-stacks", 0, NULL, set_kernel_stacks, "kernel frames of sleeping threads"},
+        {"every", 0, "SECONDS", set_every, "a file for each so many seconds"},
+        {"keep", 0, "N", set_keep, "of those files, the newest N"},
+        {"keep-bytes", 0, "SIZE", set_keep_bytes, "or the newest that fit in SIZE"},
+        {"memory-limit", 0, "SIZE", set_memory_limit,
+         "write earlier what needs more (256M)"},
         {"quiet", 'q', NULL, set_quiet, "no progress and no summary"},
         {"verbose", 'v', NULL, set_verbose, "what happens to each thread and module"},
         {"help", 'h', NULL, set_help, "this page"},
@@ -565,7 +588,7 @@ static int wrong_word(struct error *err, const char *word)
 {
 	pid_t pid;
 
-	if (parse_id(word, &pid))
+	if (number_id(word, &pid))
 		return wrong(err,
 		             "'%.60s' stands alone: use -p %d to profile the process %d",
 		             word, pid, pid);
@@ -699,6 +722,18 @@ static int finish(struct parse *parse)
 		                         "one with --pid");
 	if (options->modes == MODE_THREADS && parse->duration_given)
 		options->duration_ignored = true;
+	if ((options->keep || options->keep_bytes) && options->split)
+		return wrong(parse->err,
+		             "--split-by and --%s do not go together: the "
+		             "files of processes are kept",
+		             options->keep ? "keep" : "keep-bytes");
+	if (options->modes == MODE_THREADS && options->every_s > 0)
+		return wrong(parse->err, "--mode threads shows one instant, which is one "
+		                         "file: leave out --every");
+	if ((options->keep || options->keep_bytes) && options->every_s <= 0)
+		return wrong(parse->err,
+		             "--%s is about the files of --every: give that, too",
+		             options->keep ? "keep" : "keep-bytes");
 	if (!parse->duration_given)
 		options->duration_s = options->command ? 0 : DURATION_DEFAULT_S;
 	if (!options->format)
@@ -725,6 +760,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	        .accounting = ACCOUNTING_AUTO,
 	        .unwinder = UNWIND_AUTO,
 	        .max_depth = DEPTH_DEFAULT,
+	        .memory_limit = MEMORY_LIMIT_DEFAULT,
 	        .command_line = shell_join(argv),
 	};
 	r = parse_options(&parse, argc, argv);

@@ -43,7 +43,7 @@ struct options {
 	bool children;         /* the processes below the targets, too */
 	bool split;            /* a file for each process */
 	char **command;        /* after --, NULL-terminated, or NULL */
-	double duration_s;     /* 30 unless said; 0: until COMMAND ends */
+	double duration_s;     /* 30 unless said; 0: until the target ends */
 	bool duration_ignored; /* one was given, and the mode has no use for it */
 	double frequency_hz;   /* 99 */
 	double max_overhead;   /* a part: 0.01; 1: without limit */
@@ -62,6 +62,10 @@ struct options {
 	bool no_inlines;        /* no inlined functions */
 	bool no_demangle;       /* names as the linker knows them */
 	const char *debuginfod; /* servers in place of DEBUGINFOD_URLS's, or NULL */
+	double every_s;         /* a file for each so many seconds; 0: one file */
+	size_t keep;            /* so many of those files; 0: all */
+	uint64_t keep_bytes;    /* files of so many bytes; 0: all */
+	uint64_t memory_limit;  /* bytes: 256 MiB */
 	bool quiet;
 	bool verbose;
 	char *command_line; /* all of argv, for the profile's comment */

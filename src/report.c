@@ -364,7 +364,22 @@ static void tell_refused(struct text *text, const struct receipt *receipt)
 		    ROSTER_MAX);
 }
 
+static void tell_part(struct text *text, const struct receipt *receipt)
+{
+	const struct report_part *part = &receipt->part;
+
+	if (part->index == 0)
+		return;
+	add(text, "%" PRIu64 " of the run, from %.3f s to %.3f s of it", part->index,
+	    (double)part->from_ns / 1e9, (double)part->to_ns / 1e9);
+	if (part->is_last)
+		add(text, ", the last one");
+	else if (part->for_memory)
+		add(text, ", which ends because of --memory-limit");
+}
+
 static const struct fact facts[] = {
+        {"part", tell_part, false},
         {"rate", tell_rate, true},
         {"overhead", tell_overhead, true},
         {"limits", tell_limits, true},
@@ -415,12 +430,15 @@ static void tell_target(struct text *text, const struct receipt *receipt,
 	else
 		add(text, "used %s of CPU time, %.1f %% of it sampled",
 		    duration(used, result->cpu_ns),
-		    percent((double)result->sampled_ns, (double)result->cpu_ns));
+		    percent((double)result->sampled_ns,
+		            (double)(result->sampled_ns + result->unsampled_ns)));
 	if (!result->have_cpu_clock)
 		add(text, " (by its threads' accounts)");
-	if (result->cpu_ns > result->sampled_ns && !receipt->not_running)
-		add(text, ", %s [not sampled]",
-		    duration(used, result->cpu_ns - result->sampled_ns));
+	if (result->unsampled_ns > 0 && !receipt->not_running)
+		add(text, ", %s [not sampled]", duration(used, result->unsampled_ns));
+	if (result->waiting_ns > 0 && !receipt->not_running)
+		add(text, "; %s of its last moments are in the next file",
+		    duration(used, result->waiting_ns));
 	if (target->have_status) {
 		report_command_status(status, sizeof status, target->wait_status);
 		add(text, "; %s", status);
@@ -609,6 +627,8 @@ static void add_headline(struct text *text, const struct receipt *receipt)
 	    plural(n));
 	if (receipt->nfiles > 1)
 		add(text, "%zu files, the first of them ", receipt->nfiles);
+	else if (receipt->nparts > 1)
+		add(text, "%" PRIu64 " files, the last one ", receipt->nparts);
 	add(text, "%s", to_stdout ? "stdout" : file_to_open(receipt));
 	defuse(text->v + start);
 	add(text, "\n");
@@ -697,21 +717,27 @@ char *report_summary(struct profile *profile, const struct receipt *receipt)
 		array_fini(&words);
 	}
 	add_next_step(&text, receipt);
-	add_table(&text, profile, receipt->columns);
+	/* Of many files, the last one says little. */
+	if (receipt->nparts <= 1)
+		add_table(&text, profile, receipt->columns);
 	return text.v;
 }
 
 void report_progress(char *buf, size_t size, uint64_t elapsed_ns, uint64_t duration_ns,
-                     const struct sampler_stats *stats)
+                     const struct sampler_stats *stats, uint64_t nfiles)
 {
-	char total[32] = "";
+	char total[32] = "", files[32] = "";
 	uint64_t samples = count_samples(stats), threads = stats->threads,
 	         missed = stats->missed;
 
 	if (duration_ns > 0)
 		snprintf(total, sizeof total, " / %.1f", (double)duration_ns / 1e9);
+	if (nfiles > 0)
+		snprintf(files, sizeof files, "  %" PRIu64 " file%s", nfiles,
+		         plural(nfiles));
 	snprintf(buf, size,
-	         "%.1f%s s  %" PRIu64 " sample%s  %" PRIu64 " thread%s  %" PRIu64 " missed",
+	         "%.1f%s s  %" PRIu64 " sample%s  %" PRIu64 " thread%s  %" PRIu64
+	         " missed%s",
 	         (double)elapsed_ns / 1e9, total, samples, plural(samples), threads,
-	         plural(threads), missed);
+	         plural(threads), missed, files);
 }

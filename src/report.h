@@ -24,6 +24,15 @@ struct report_target {
 	int wait_status;
 };
 
+/* A part of a run that was written as a file of its own. */
+struct report_part {
+	uint64_t index;   /* from 1 on; 0: the run has one part */
+	uint64_t from_ns; /* since the run's beginning */
+	uint64_t to_ns;
+	bool is_last;
+	bool for_memory; /* it ends because of --memory-limit */
+};
+
 struct receipt {
 	const char *command_line;
 	const char *version;
@@ -42,6 +51,8 @@ struct receipt {
 	size_t ntargets;
 	bool following; /* more processes could join: */
 	struct roster_stats discovery;
+	struct report_part part;
+	uint64_t nparts;                   /* that the run was written in; 0: 1 */
 	bool is_command;                   /* targets[0] was started by us */
 	uint64_t stack_ends[UNWIND_NENDS]; /* samples by how their stack ended */
 	size_t locations_resolved;
@@ -62,8 +73,8 @@ char *report_summary(struct profile *profile, const struct receipt *receipt);
  * (SIGKILL)". `wait_status` is waitpid's. */
 void report_command_status(char *buf, size_t size, int wait_status);
 
-/* The progress line: elapsed / total, samples, threads, missed. */
+/* The progress line: elapsed / total, samples, threads, missed, files if any. */
 void report_progress(char *buf, size_t size, uint64_t elapsed_ns, uint64_t duration_ns,
-                     const struct sampler_stats *stats);
+                     const struct sampler_stats *stats, uint64_t nfiles);
 
 #endif

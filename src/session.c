@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,12 +32,10 @@
 #include "capture/sampler.h"
 #include "choose.h"
 #include "collector.h"
-#include "config.h"
 #include "discover.h"
 #include "output/file.h"
 #include "report.h"
-#include "split.h"
-#include "symbol/symbol.h"
+#include "scribe.h"
 #include "target/launch.h"
 #include "target/refusal.h"
 #include "target/sandbox.h"
@@ -44,6 +43,19 @@
 
 #define QUEUE_CAPACITY 256
 #define PROGRESS_MS    200
+
+/* Of --memory-limit, what may be sampled for the next file. Besides that there are
+ * the program with its queue and the tables of the target's code, at most two parts
+ * that wait, and one that is being written, which takes about four times as much as
+ * to sample it. Half as much may be kept of files that could not be written. */
+#define MEMORY_FIXED   (UINT64_C(24) << 20)
+#define MEMORY_NSHARES 8
+
+/* Larger blocks are given back to the system when they are freed. */
+#define LARGE_BLOCK (128 * 1024)
+
+/* A part that would be shorter at the end is left to the one before it. */
+#define LAST_PART_S 0.02
 
 /* How long a command that has ended may take to tell its status. */
 #define LAST_STATUS_MS 200
@@ -55,10 +67,11 @@ struct session {
 	struct pids tids;
 	struct discovery *discovery; /* NULL: no process can join */
 	struct queue *queue;
-	struct profile *profile;
-	struct symbolizer *symbolizer;
 	struct sampler *sampler;
 	struct collector *collector;
+	struct collector_options collecting;
+	struct scribe *scribe;
+	uint64_t boundary_ns; /* CLOCK_MONOTONIC of the next one; UINT64_MAX: none */
 	int signal_fd;
 	bool interrupted;
 	bool cpu_from_stat;
@@ -100,6 +113,7 @@ static int block_signals(struct session *session, struct error *err)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -135,7 +149,7 @@ static void let_signals_kill(void)
 }
 
 /* Whether the kernel keeps nanoseconds for each thread. */
-static enum cpu_source choose_cpu_source(struct session *session)
+static void choose_cpu_source(struct session *session)
 {
 	enum accounting wanted = session->options->accounting;
 
@@ -147,21 +161,63 @@ static enum cpu_source choose_cpu_source(struct session *session)
 		wanted = ACCOUNTING_STAT;
 	}
 	session->cpu_from_stat = wanted == ACCOUNTING_STAT;
-	return session->cpu_from_stat ? CPU_SOURCE_STAT : CPU_SOURCE_SCHEDSTAT;
 }
 
-static void prepare_profile(struct session *session)
+static void give_to_scribe(void *ctx, struct segment *segment)
+{
+	scribe_give(ctx, segment);
+}
+
+static size_t held_by_scribe(void *ctx)
+{
+	return scribe_held_bytes(ctx);
+}
+
+static size_t memory_share(const struct options *options)
+{
+	return (size_t)((options->memory_limit - MEMORY_FIXED) / MEMORY_NSHARES);
+}
+
+static int prepare_scribe(struct session *session, struct error *err)
 {
 	const struct options *options = session->options;
-	const struct symbol_options symbols = {
-	        .no_lines = options->no_lines,
-	        .no_inlines = options->no_inlines,
-	        .no_demangle = options->no_demangle,
+	struct scribe_options writing = {
+	        .options = options,
+	        .roster = session->roster,
+	        .cpu_from_stat = session->cpu_from_stat,
+	        .is_command = session->launch.pid != 0,
+	        .share_bytes = memory_share(options) / 2,
 	};
 
-	session->profile = profile_new();
-	collector_add_types(session->profile, options);
-	session->symbolizer = symbolizer_new(&symbols);
+	session->scribe = scribe_new(&writing, err);
+	return session->scribe ? 0 : -1;
+}
+
+static void prepare_collector(struct session *session)
+{
+	const struct options *options = session->options;
+
+	session->collecting = (struct collector_options){
+	        .types = {.modes = options->modes,
+	                  .last_mode = options->last_mode,
+	                  .frequency_hz = options->frequency_hz,
+	                  .roster = session->roster,
+	                  .label_processes = options->children || options->cgroup ||
+	                                     options->split ||
+	                                     roster_count(session->roster) > 1},
+	        .unwinder = options->unwinder,
+	        .symbols = {.no_lines = options->no_lines,
+	                    .no_inlines = options->no_inlines,
+	                    .no_demangle = options->no_demangle},
+	        .max_depth = options->max_depth,
+	        .no_traceback = options->no_traceback,
+	        .share_bytes = memory_share(options),
+	        .can_cut = scribe_can_split(session->scribe),
+	        .give = give_to_scribe,
+	        .held = held_by_scribe,
+	        .give_ctx = session->scribe,
+	};
+	session->collector = collector_new(session->queue, &session->collecting);
 }
 
 static int prepare_capture(struct session *session, struct error *err)
@@ -172,7 +228,8 @@ static int prepare_capture(struct session *session, struct error *err)
 	        .max_overhead = options->max_overhead,
 	        .max_pause_ns = options->max_pause_ns,
 	        .duration_ns = (uint64_t)(options->duration_s * (double)NS_PER_SEC),
-	        .cpu_source = choose_cpu_source(session),
+	        .cpu_source = session->cpu_from_stat ? CPU_SOURCE_STAT
+	                                             : CPU_SOURCE_SCHEDSTAT,
 	        .only_tids = session->tids.v,
 	        .nonly_tids = session->tids.n,
 	        .command = session->launch.pid,
@@ -191,9 +248,7 @@ static int prepare_capture(struct session *session, struct error *err)
 	session->queue = queue_new(QUEUE_CAPACITY);
 	if (!session->queue)
 		return error_set(err, EXIT_CODE_FAILURE, "out of memory");
-	session->collector = collector_new(session->roster, session->queue,
-	                                   session->profile, session->symbolizer,
-	                                   session->options);
+	prepare_collector(session);
 	sampling.extend_ctx = session->collector;
 	targets = xcalloc(n, sizeof(struct target *));
 	for (size_t i = 0; i < n; i++)
@@ -203,6 +258,11 @@ static int prepare_capture(struct session *session, struct error *err)
 	return session->sampler ? 0 : -1;
 }
 
+static uint64_t every_ns(const struct session *session)
+{
+	return (uint64_t)(session->options->every_s * (double)NS_PER_SEC);
+}
+
 static int start_capture(struct session *session, struct error *err)
 {
 	if (session->launch.pid) {
@@ -210,13 +270,19 @@ static int start_capture(struct session *session, struct error *err)
 			return -1;
 		target_refresh(roster_get(session->roster, 0)->target);
 	}
-	if (symbolizer_start(session->symbolizer, err) < 0 ||
+	if (scribe_start(session->scribe, err) < 0 ||
 	    collector_start(session->collector, session->sampler, err) < 0)
 		return -1;
 	if (session->discovery &&
 	    discovery_start(session->discovery, session->collector, err) < 0)
 		return -1;
-	return sampler_start(session->sampler, err);
+	if (sampler_start(session->sampler, err) < 0)
+		return -1;
+	session->boundary_ns = UINT64_MAX;
+	if (session->options->every_s > 0)
+		session->boundary_ns = sampler_stats(session->sampler)->start_ns +
+		                       every_ns(session);
+	return 0;
 }
 
 static void show_progress(const struct session *session)
@@ -226,12 +292,65 @@ static void show_progress(const struct session *session)
 
 	report_progress(line, sizeof line, clock_monotonic_ns() - stats->start_ns,
 	                (uint64_t)(session->options->duration_s * (double)NS_PER_SEC),
-	                stats);
+	                stats, scribe_files(session->scribe));
 	log_progress("%s", line);
 }
 
+/* Whether the run ends so soon that another file would hold nothing. */
+static bool ends_by(const struct session *session, uint64_t when_ns)
+{
+	uint64_t start_ns = sampler_stats(session->sampler)->start_ns;
+	double left_s = session->options->duration_s -
+	                (double)(when_ns - start_ns) / (double)NS_PER_SEC;
+
+	return session->options->duration_s > 0 && left_s < LAST_PART_S;
+}
+
+/* At the time for it, begins another file. */
+static void mind_boundary(struct session *session)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (now_ns < session->boundary_ns)
+		return;
+	if (ends_by(session, session->boundary_ns)) {
+		session->boundary_ns = UINT64_MAX;
+		return;
+	}
+	if (scribe_is_behind(session->scribe))
+		log_info("two files are still to be written: the next one takes longer "
+		         "than %g s",
+		         session->options->every_s);
+	else
+		collector_cut(session->collector, SEGMENT_TIME);
+	while (session->boundary_ns <= now_ns)
+		session->boundary_ns += every_ns(session);
+}
+
+/* How long to wait for whatever comes. */
+static int patience_ms(const struct session *session)
+{
+	uint64_t now_ns = clock_monotonic_ns(), left_ns;
+
+	if (session->boundary_ns <= now_ns)
+		return 0;
+	left_ns = session->boundary_ns - now_ns;
+	if (left_ns >= PROGRESS_MS * NS_PER_MS)
+		return PROGRESS_MS;
+	return (int)(left_ns / NS_PER_MS) + 1;
+}
+
+/* What there is so far is to be written: SIGUSR1. */
+static void write_so_far(struct session *session)
+{
+	if (scribe_can_split(session->scribe))
+		collector_cut(session->collector, SEGMENT_ASKED);
+	else
+		log_info("SIGUSR1 is for files, and the output can take one profile alone");
+}
+
 /* Takes what signals have come. Whether one of them ends the run. */
-static bool take_signals(const struct session *session)
+static bool take_signals(struct session *session)
 {
 	struct signalfd_siginfo info;
 	bool ends = false;
@@ -239,6 +358,8 @@ static bool take_signals(const struct session *session)
 	while (read(session->signal_fd, &info, sizeof info) > 0) {
 		if (info.ssi_signo == SIGCHLD)
 			sampler_tend(session->sampler);
+		else if (info.ssi_signo == SIGUSR1)
+			write_so_far(session);
 		else
 			ends = true;
 	}
@@ -255,8 +376,9 @@ static void wait_for_sampler(struct session *session)
 
 	while (!fds[0].revents) {
 		show_progress(session);
-		if (poll(fds, 2, PROGRESS_MS) < 0 && errno != EINTR)
+		if (poll(fds, 2, patience_ms(session)) < 0 && errno != EINTR)
 			break;
+		mind_boundary(session);
 		if (take_signals(session) && !session->interrupted) {
 			session->interrupted = true;
 			sampler_stop(session->sampler);
@@ -288,88 +410,6 @@ static unsigned terminal_columns(void)
 	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-static struct receipt make_receipt(const struct session *session,
-                                   const struct report_target *targets)
-{
-	const struct options *options = session->options;
-	struct symbol_stats symbols = symbolizer_stats(session->symbolizer);
-	struct receipt receipt = {
-	        .command_line = options->command_line,
-	        .version = PACKAGE_VERSION,
-	        .output = options->output,
-	        .format = options->format->name,
-	        .frequency_hz = options->frequency_hz,
-	        .interrupted = session->interrupted,
-	        .sleeping = options->modes != MODE_CPU,
-	        .not_running = (options->modes & (MODE_CPU | MODE_WALL)) == 0,
-	        .once = options->modes == MODE_THREADS,
-	        .cpu_from_stat = session->cpu_from_stat,
-	        .stats = sampler_stats(session->sampler),
-	        .targets = targets,
-	        .ntargets = sampler_ntargets(session->sampler),
-	        .following = session->discovery != NULL,
-	        .discovery = discovery_stats(session->discovery),
-	        .is_command = session->launch.pid != 0,
-	        .columns = terminal_columns(),
-	        .locations_resolved = symbols.resolved,
-	        .locations_unresolved = symbols.unresolved,
-	};
-
-	memcpy(receipt.stack_ends, collector_stack_ends(session->collector),
-	       sizeof receipt.stack_ends);
-	return receipt;
-}
-
-/* Who used most comes first, but for the command. */
-static int compare_use(const void *a, const void *b)
-{
-	const struct report_target *x = a, *y = b;
-
-	if (x->have_status != y->have_status)
-		return x->have_status ? -1 : 1;
-	if (x->result.cpu_ns != y->result.cpu_ns)
-		return x->result.cpu_ns > y->result.cpu_ns ? -1 : 1;
-	return x->pid < y->pid ? -1 : x->pid > y->pid;
-}
-
-static int write_parts(const struct session *session, struct receipt *receipt,
-                       struct error *err)
-{
-	size_t n = sampler_ntargets(session->sampler);
-	struct split_part *parts = xcalloc(n, sizeof *parts);
-	ssize_t nfiles;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct target *target = roster_get(session->roster, i)->target;
-
-		parts[i] = (struct split_part){.pid = target->pid, .exe = target->exe};
-	}
-	nfiles = split_write(session->profile, session->options->format,
-	                     session->options->output, parts, n, &receipt->first_file, err);
-	free(parts);
-	if (nfiles < 0)
-		return -1;
-	receipt->nfiles = (size_t)nfiles;
-	return 0;
-}
-
-static int write_output(const struct session *session, struct receipt *receipt,
-                        struct error *err)
-{
-	const struct options *options = session->options;
-	struct bytes bytes = {0};
-	int r;
-
-	if (options->split)
-		return write_parts(session, receipt, err);
-	r = options->format->write(session->profile, &bytes, err);
-
-	if (r == 0)
-		r = output_file_write(options->output, bytes.v, bytes.n, err);
-	bytes_fini(&bytes);
-	return r;
-}
-
 /* A target that let nobody look, though it may not have been so at first: an
  * exec of a setuid program, a prctl(PR_SET_DUMPABLE). */
 static int check_denied(struct session *session, struct error *err)
@@ -389,67 +429,63 @@ static int check_denied(struct session *session, struct error *err)
 	return 0;
 }
 
-static struct report_target make_report_target(const struct session *session, size_t index)
+/* The names of those that live are read once more: what they are at the end counts. */
+static void take_last_names(struct session *session)
 {
-	struct roster_member *member = roster_get(session->roster, index);
-	struct report_target target = {
-	        .pid = member->target->pid,
-	        .result = *sampler_result(session->sampler, index),
-	        .have_status = index == 0 && session->launch.ended,
-	        .wait_status = session->launch.wait_status,
-	};
+	for (size_t i = 0; i < sampler_ntargets(session->sampler); i++) {
+		struct roster_member *member = roster_get(session->roster, i);
 
-	/* Of one that has ended, the name that it was last seen with. */
-	if (!target.result.gone) {
+		/* Of one that has ended, the name that it was last seen with. */
+		if (sampler_result(session->sampler, i)->gone)
+			continue;
 		target_refresh(member->target);
 		roster_rename(member, member->target->comm);
 	}
-	target.comm = roster_name(member);
-	return target;
+}
+
+/* Whether there is anything to write. */
+static int check_run(struct session *session, struct error *err)
+{
+	if (check_denied(session, err) < 0)
+		return -1;
+	if (sampler_stats(session->sampler)->ticks == 0 &&
+	    sampler_wait_status(session->sampler) != 0)
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "the process that samples could not begin: no profile is "
+		                 "written");
+	return 0;
 }
 
 /* Everything that comes after the last sample. */
 static int finish(struct session *session, struct error *err)
 {
-	const struct sampler_stats *stats = sampler_stats(session->sampler);
-	size_t ntargets = sampler_ntargets(session->sampler);
-	struct report_target *targets = xcalloc(ntargets, sizeof *targets);
-	struct receipt receipt = {0};
-	int r = check_denied(session, err);
+	struct scribe_end end = {
+	        .interrupted = session->interrupted,
+	        .following = session->discovery != NULL,
+	};
 
-	if (r == 0 && stats->ticks == 0 && sampler_wait_status(session->sampler) != 0)
-		r = error_set(err, EXIT_CODE_FAILURE,
-		              "the process that samples could not "
-		              "begin: no profile is written");
-	if (r < 0)
-		goto out;
+	if (check_run(session, err) < 0)
+		return -1;
+	scribe_join(session->scribe);
 	/* A zombie until now, so that its CPU clock could be read to its end. */
 	if (session->launch.pid && sampler_result(session->sampler, 0)->gone)
 		(void)launch_reap(&session->launch, LAST_STATUS_MS);
-	for (size_t i = 0; i < ntargets; i++)
-		targets[i] = make_report_target(session, i);
-	if (session->discovery)
-		qsort(targets, ntargets, sizeof *targets, compare_use);
-	session->profile->time_ns = (int64_t)(clock_realtime_ns() - clock_monotonic_ns() +
-	                                      stats->start_ns);
-	session->profile->duration_ns = (int64_t)(stats->end_ns - stats->start_ns);
-	collector_finish(session->collector);
+	end.have_status = session->launch.ended;
+	end.wait_status = session->launch.wait_status;
+	take_last_names(session);
 	if (session->discovery && session->tids.n == 0)
 		discovery_settle(session->discovery, session->sampler, session->collector);
-	symbolizer_fill(session->symbolizer, session->profile);
-	receipt = make_receipt(session, targets);
-	report_comments(session->profile, &receipt);
-	r = write_output(session, &receipt, err);
-	if (r == 0 && log_level() >= LOG_LEVEL_NORMAL) {
-		char *summary = report_summary(session->profile, &receipt);
+	end.discovery = discovery_stats(session->discovery);
+	if (scribe_finish(session->scribe, collector_last(session->collector), &end, err) <
+	    0)
+		return -1;
+	if (log_level() >= LOG_LEVEL_NORMAL) {
+		char *summary = scribe_summary(session->scribe, &end, terminal_columns());
 
 		fputs(summary, stderr);
 		free(summary);
 	}
-out:
-	free(receipt.first_file);
-	free(targets);
-	return r;
+	return 0;
 }
 
 static void stop_waiting(int sig)
@@ -481,9 +517,9 @@ static void wait_for_command(struct session *session)
 }
 
 /* From here on bytes of the target are read that may have been made to break us. */
-static void give_up_rights(const struct options *options)
+static void give_up_rights(const struct session *session)
 {
-	bool for_output = output_file_needs_privilege(options->output);
+	bool for_output = scribe_needs_privilege(session->scribe);
 	uint64_t kept = privilege_drop(for_output);
 	int r = sandbox_enter();
 
@@ -501,17 +537,18 @@ static int run(struct session *session, struct error *err)
 	/* Not for the command: it has been forked. */
 	if (options->debuginfod)
 		(void)setenv("DEBUGINFOD_URLS", options->debuginfod, 1);
-	if (find_targets(session, err) < 0 ||
-	    output_file_check(options->output, options->format == &writer_pprof, err) < 0)
+	if (find_targets(session, err) < 0)
+		return -1;
+	choose_cpu_source(session);
+	if (prepare_scribe(session, err) < 0)
 		return -1;
 	if (options->duration_ignored)
 		log_info("--duration is ignored: --mode threads shows one instant");
 	if (block_signals(session, err) < 0)
 		return -1;
-	prepare_profile(session);
 	if (prepare_capture(session, err) < 0)
 		return -1;
-	give_up_rights(options);
+	give_up_rights(session);
 	if (start_capture(session, err) < 0)
 		return -1;
 	wait_for_sampler(session);
@@ -531,6 +568,7 @@ int session_run(const struct options *options, struct error *err)
 	};
 	int r;
 
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 	crash_say(output_file_abandon);
 	r = run(&session, err);
 	launch_abandon(&session.launch);
@@ -538,10 +576,9 @@ int session_run(const struct options *options, struct error *err)
 	sampler_free(session.sampler);
 	if (session.queue)
 		queue_close(session.queue);
-	/* Names and locations point into modules, which the collector holds. */
-	symbolizer_free(session.symbolizer);
-	profile_free(session.profile);
+	/* Its thread may wait for the scribe to take what it has. */
 	collector_free(session.collector);
+	scribe_free(session.scribe);
 	queue_free(session.queue);
 	roster_free(session.roster);
 	array_fini(&session.tids);

@@ -90,6 +90,24 @@ uint32_t waits_of_state(struct waits *waits, enum snapshot_state state)
 	return enter(waits, waits_state_name(state, -1, buf, sizeof buf), "", 0);
 }
 
+uint32_t waits_take(struct waits *waits, const struct waits *from, uint32_t id)
+{
+	const struct wait_key *key;
+
+	if (id == 0)
+		return 0;
+	key = intern_get(&from->keys, id - 1, NULL);
+	return enter(waits, intern_get(&from->strings, key->state, NULL),
+	             intern_get(&from->strings, key->object, NULL), key->owner);
+}
+
+size_t waits_bytes(const struct waits *waits)
+{
+	return waits->strings.bytes.cap + waits->keys.bytes.cap +
+	       (waits->strings.entries.cap + waits->keys.entries.cap) *
+	               sizeof(struct intern_entry);
+}
+
 static profile_str text_of(const struct waits *waits, struct profile *profile,
                            uint32_t string)
 {

@@ -30,6 +30,12 @@ uint32_t waits_of(struct waits *waits, const struct snapshot *snap);
 /* The number of a state by itself. */
 uint32_t waits_of_state(struct waits *waits, enum snapshot_state state);
 
+/* The number in `waits` for what is number `id` in another. */
+uint32_t waits_take(struct waits *waits, const struct waits *from, uint32_t id);
+
+/* How many bytes it holds. */
+size_t waits_bytes(const struct waits *waits);
+
 /* Fills labels[WAITS_MAX_LABELS]; how many. */
 size_t waits_labels(const struct waits *waits, uint32_t id, struct profile *profile,
                     struct profile_label *labels);

@@ -69,7 +69,7 @@ static bool retire(struct sampler *sampler, size_t index)
 	note_end(st);
 	if (!st->result.gone || has_open_stop(st))
 		return false;
-	sampler_close_account(sampler, index);
+	sampler_balance(sampler, index, true);
 	sampler_close_sleeps(sampler, index, clock_monotonic_ns());
 	threads_fini(&st->threads);
 	st->threads = (struct thread_table){0};
@@ -111,7 +111,7 @@ void sampler_close_all(struct sampler *sampler)
 	sampler_adopt(sampler, clock_monotonic_ns());
 	for (size_t i = 0; i < sampler->live.n; i++) {
 		note_end(&sampler->targets[sampler->live.v[i]]);
-		sampler_close_account(sampler, sampler->live.v[i]);
+		sampler_balance(sampler, sampler->live.v[i], true);
 		sampler_close_sleeps(sampler, sampler->live.v[i], sampler->stats.end_ns);
 	}
 	if (sampler->options.sleeping && !sampler->options.once)

@@ -356,21 +356,40 @@ void sampler_caught_asleep(struct sampler *sampler, struct thread *thread,
 	sampler_hand_over(sampler, thread, snap, now_ns);
 }
 
-void sampler_settle_sleep(struct sampler *sampler, struct thread *thread, uint64_t now_ns)
+/* What is owed to the last observation of a thread so far. */
+static void hand_credit(struct sampler *sampler, struct thread *thread)
 {
 	struct sleep *sleep = &thread->sleep;
-	struct snapshot_credit credit = {.target = thread->target,
-	                                 .thread_serial = thread->serial};
+	struct snapshot_credit credit = {
+	        .target = thread->target,
+	        .thread_serial = thread->serial,
+	        .count = sleep->credit_count,
+	        .wall_ns = sleep->credit_ns,
+	};
 
-	if (!sleep->has_stack)
+	if (!sleep->has_stack || (credit.wall_ns == 0 && credit.count == 0))
 		return;
-	sleep_credit(sleep, &thread->seen, now_ns, sampler->tick);
-	if (sleep->credit_ns == 0 && sleep->credit_count == 0)
-		return;
-	credit.count = sleep->credit_count;
-	credit.wall_ns = sleep->credit_ns;
 	sleep->credit_count = sleep->credit_ns = 0;
 	array_push(&sampler->credits, credit);
+}
+
+void sampler_settle_sleep(struct sampler *sampler, struct thread *thread, uint64_t now_ns)
+{
+	if (!thread->sleep.has_stack)
+		return;
+	sleep_credit(&thread->sleep, &thread->seen, now_ns, sampler->tick);
+	hand_credit(sampler, thread);
+}
+
+void sampler_hand_credits(struct sampler *sampler)
+{
+	for (size_t i = 0; i < sampler->live.n; i++) {
+		struct sampler_target *st = &sampler->targets[sampler->live.v[i]];
+
+		for (size_t t = 0; t < st->threads.list.n; t++)
+			hand_credit(sampler, st->threads.list.v[t]);
+	}
+	sampler_flush_credits(sampler, true);
 }
 
 bool sampler_wait_for_room(const struct sampler *sampler)
@@ -404,6 +423,8 @@ void sampler_flush_credits(struct sampler *sampler, bool all)
 		queue_commit(sampler->queue);
 		done += n;
 	}
+	if (done == 0)
+		return;
 	memmove(sampler->credits.v, sampler->credits.v + done,
 	        (sampler->credits.n - done) * sizeof sampler->credits.v[0]);
 	sampler->credits.n -= done;

@@ -31,6 +31,12 @@
  * since. What is still open then is released by the kernel. */
 #define LAST_STOPS_NS (300 * NS_PER_MS)
 
+/* When a cut found no room in the queue, it is tried again so soon. */
+#define CUT_AGAIN_MS 1
+
+/* A running thread is billed at the scheduler's ticks. */
+#define ACCOUNT_LAG_NS (10 * NS_PER_MS)
+
 /* A tick is late when more than this part of a period has gone by. */
 #define LATE_PART 10
 
@@ -118,7 +124,7 @@ static void keep_budget(struct sampler *sampler)
 	sampler->period_ns = sampler->stats.budget.period_ns;
 }
 
-static void end_budget(struct sampler *sampler)
+void sampler_tell_overhead(struct sampler *sampler)
 {
 	const struct budget_reading end = read_budget(sampler);
 
@@ -178,14 +184,17 @@ static void read_clocks(struct sampler *sampler)
 /* Ticks and reports until the time is up, someone says stop, or nobody is left. */
 static void run(struct sampler *sampler)
 {
-	struct pollfd fds[3] = {
+	struct pollfd fds[4] = {
 	        {.fd = sampler->timer_fd, .events = POLLIN},
 	        {.fd = sampler->child_fd, .events = POLLIN},
 	        {.fd = sampler->stop_fd, .events = POLLIN},
+	        {.fd = sampler->cut_fd, .events = POLLIN},
 	};
 	uint64_t end_ns = sampler->options.duration_ns
 	                          ? sampler->stats.start_ns + sampler->options.duration_ns
 	                          : UINT64_MAX;
+
+	eventfd_t cuts;
 
 	sampler->due_ns = sampler->stats.start_ns + next_interval(sampler);
 	arm_timer(sampler);
@@ -197,7 +206,9 @@ static void run(struct sampler *sampler)
 			return;
 		if (end_ns != UINT64_MAX)
 			timeout = (int)((end_ns - now + NS_PER_MS - 1) / NS_PER_MS);
-		if (poll(fds, 3, timeout) < 0) {
+		if (sampler->cut.asked && (timeout < 0 || timeout > CUT_AGAIN_MS))
+			timeout = CUT_AGAIN_MS;
+		if (poll(fds, 4, timeout) < 0) {
 			if (errno != EINTR || apart_is_orphan())
 				return;
 			continue;
@@ -214,6 +225,10 @@ static void run(struct sampler *sampler)
 			if (sampler_is_over(sampler))
 				return;
 		}
+		if (fds[3].revents)
+			sampler->cut.asked = eventfd_read(sampler->cut_fd, &cuts) == 0;
+		if (sampler->cut.asked)
+			sampler->cut.asked = !sampler_make_cut(sampler);
 	}
 }
 
@@ -254,6 +269,50 @@ static void add_unsampled(struct sampler *sampler, const struct thread *thread,
 		memcpy(entry.comm, thread->comm, sizeof entry.comm);
 	}
 	array_push(&sampler->unsampled, entry);
+	sampler->targets[entry.target].result.unsampled_ns += entry.cpu_ns;
+}
+
+/* By how much the accounts of running threads may lag behind the process's clock. */
+static uint64_t greatest_lag(const struct sampler_target *st)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	uint64_t running = 0;
+
+	for (size_t i = 0; i < st->threads.list.n; i++)
+		running += !st->threads.list.v[i]->blocked;
+	if (cpus > 0 && running > (uint64_t)cpus)
+		running = (uint64_t)cpus;
+	return running * ACCOUNT_LAG_NS;
+}
+
+/* What living threads have used since their last samples. */
+static uint64_t sum_waiting(struct sampler *sampler, size_t index, bool end)
+{
+	struct sampler_target *st = &sampler->targets[index];
+	uint64_t waiting = 0;
+
+	for (size_t i = 0; i < st->threads.list.n; i++) {
+		struct thread *thread = st->threads.list.v[i];
+		uint64_t used;
+
+		if (!sampler_wants(sampler, thread->tid))
+			continue;
+		if (end)
+			thread_read_comm(st->target, thread);
+		if (activity_cpu_ns(st->target, thread, sampler->options.cpu_source,
+		                    &used) < 0 ||
+		    used <= thread->claimed_ns)
+			continue;
+		waiting += used - thread->claimed_ns;
+		if (end)
+			add_unsampled(sampler, thread,
+			              (struct sampler_unsampled){
+			                      .cpu_ns = used - thread->claimed_ns});
+		/* Nobody stands still while the others are looked at. */
+		else if (sampler->nstops_open > 0)
+			(void)sampler_drain(sampler);
+	}
+	return waiting;
 }
 
 void sampler_close_sleep(struct sampler *sampler, struct thread *thread, uint64_t now_ns)
@@ -298,41 +357,30 @@ void sampler_close_sleeps(struct sampler *sampler, size_t index, uint64_t now_ns
  * beyond all its known threads: those that came and went between two looks, and
  * the last moments of those that ended.
  */
-void sampler_close_account(struct sampler *sampler, size_t index)
+void sampler_balance(struct sampler *sampler, size_t index, bool end)
 {
 	struct sampler_target *st = &sampler->targets[index];
-	uint64_t total, claimed = st->result.sampled_ns;
+	uint64_t told = st->result.unsampled_ns, lag = end ? 0 : greatest_lag(st);
+	uint64_t total, waiting, claimed;
 
 	(void)!target_cpu_ns(st->target, &st->cpu_ns);
 	total = st->cpu_ns > st->cpu_start_ns ? st->cpu_ns - st->cpu_start_ns : 0;
-	for (size_t i = 0; i < st->threads.list.n; i++) {
-		struct thread *thread = st->threads.list.v[i];
-		uint64_t used;
-
-		if (!sampler_wants(sampler, thread->tid))
-			continue;
-		thread_read_comm(st->target, thread);
-		if (activity_cpu_ns(st->target, thread, sampler->options.cpu_source,
-		                    &used) < 0 ||
-		    used <= thread->claimed_ns)
-			continue;
-		add_unsampled(
-		        sampler, thread,
-		        (struct sampler_unsampled){.cpu_ns = used - thread->claimed_ns});
-		claimed += used - thread->claimed_ns;
-	}
+	waiting = sum_waiting(sampler, index, end);
+	claimed = st->result.sampled_ns + told + waiting;
 	/* Of single threads there is no clock but their own accounts. */
 	if (sampler->options.nonly_tids > 0 || !st->target->have_cpu_clock)
 		total = claimed;
-	else if (total > claimed)
+	else if (total > claimed + lag)
 		add_unsampled(sampler, NULL,
 		              (struct sampler_unsampled){.target = index,
-		                                         .cpu_ns = total - claimed});
-	else /* the clock of one that has ended was last read before its last sample */
+		                                         .cpu_ns = total - claimed - lag});
+	else if (
+	        end) /* the clock of one that has ended was last read before its last sample */
 		total = claimed;
 	st->result.have_cpu_clock = st->target->have_cpu_clock;
 	st->result.cpu_ns = total;
 	st->result.life_ns = st->cpu_start_ns + total;
+	st->result.waiting_ns = end ? 0 : waiting;
 }
 
 /*
@@ -361,6 +409,9 @@ static void begin_accounts(struct sampler *sampler)
 			sampler_open_account(sampler, st, st->threads.list.v[t], now_ns,
 			                     true);
 	}
+	sampler->cut.at_ns = sampler->stats.start_ns;
+	sampler->cut.time_ns = (int64_t)(clock_realtime_ns() - clock_monotonic_ns() +
+	                                 sampler->stats.start_ns);
 }
 
 /* In the process apart. */
@@ -381,7 +432,7 @@ static void capture_main(void *arg)
 		else
 			run(sampler);
 		take_last_stops(sampler);
-		end_budget(sampler);
+		sampler_tell_overhead(sampler);
 	}
 	if (apart_is_orphan())
 		return;
@@ -411,9 +462,10 @@ static int open_fds(struct sampler *sampler, struct error *err)
 	sampler->child_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	sampler->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sampler->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	sampler->cut_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sampler->profiler_fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 	if (sampler->timer_fd < 0 || sampler->child_fd < 0 || sampler->stop_fd < 0 ||
-	    sampler->done_fd < 0)
+	    sampler->done_fd < 0 || sampler->cut_fd < 0)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot set up the sampler: %s",
 		                 strerror(errno));
 	return 0;
@@ -446,6 +498,7 @@ struct sampler *sampler_new(const struct sampler_options *options,
 	for (size_t i = 0; i < ntargets; i++)
 		sampler_add_target(sampler, targets[i], false, now);
 	sampler->timer_fd = sampler->child_fd = sampler->stop_fd = sampler->done_fd = -1;
+	sampler->cut_fd = -1;
 	sampler->profiler_fd = -1;
 	sampler->nround = 1;
 	sampler->cpu = -1;
@@ -472,6 +525,11 @@ int sampler_start(struct sampler *sampler, struct error *err)
 void sampler_stop(struct sampler *sampler)
 {
 	(void)eventfd_write(sampler->stop_fd, 1);
+}
+
+void sampler_cut(struct sampler *sampler)
+{
+	(void)eventfd_write(sampler->cut_fd, 1);
 }
 
 void sampler_tend(struct sampler *sampler)
@@ -548,10 +606,9 @@ void sampler_expect_elsewhere(struct sampler *sampler)
 	atomic_store(&sampler->any_elsewhere, true);
 }
 
-const struct sampler_unsampled *sampler_unsampled(const struct sampler *sampler, size_t *n)
+struct sampler_segment *sampler_last_segment(struct sampler *sampler)
 {
-	*n = sampler->unsampled.n;
-	return sampler->unsampled.v;
+	return sampler_take_segment(sampler);
 }
 
 size_t sampler_ntargets(const struct sampler *sampler)
@@ -591,6 +648,7 @@ void sampler_free(struct sampler *sampler)
 	close_fd(sampler->child_fd);
 	close_fd(sampler->stop_fd);
 	close_fd(sampler->done_fd);
+	close_fd(sampler->cut_fd);
 	close_fd(sampler->profiler_fd);
 	free(sampler);
 }

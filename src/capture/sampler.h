@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/array.h"
 #include "base/error.h"
 #include "base/quantile.h"
 #include "capture/activity.h"
@@ -52,8 +53,8 @@ struct sampler_options {
 	void *extend_ctx;
 };
 
-/* Counters. Written by the capture process alone; the atomics may be read while
- * it runs, the rest after sampler_join. */
+/* Counters; cut.c sums those that can be summed. Written by the capture process
+ * alone; the atomics may be read while it runs, the rest after sampler_join. */
 struct sampler_stats {
 	_Atomic uint64_t samples; /* snapshots handed over */
 	_Atomic uint64_t threads; /* known now */
@@ -100,10 +101,29 @@ struct sampler_unsampled {
 struct sampler_target_result {
 	bool gone; /* ended during the run */
 	bool have_cpu_clock;
-	uint64_t cpu_ns;     /* by the process's CPU clock, over the run */
-	uint64_t life_ns;    /* by the same, since its birth */
-	uint64_t sampled_ns; /* what the samples weigh */
+	uint64_t cpu_ns;       /* by the process's CPU clock, over the run */
+	uint64_t life_ns;      /* by the same, since its birth */
+	uint64_t sampled_ns;   /* what the samples weigh */
+	uint64_t unsampled_ns; /* what is known to be claimed by none */
+	uint64_t waiting_ns;   /* of living threads, for a sample in the next part */
 };
+
+/*
+ * A part of the run, from one cut to the next; cut.c tells what belongs to which.
+ * Counters, times and results are those of the part.
+ */
+struct sampler_segment {
+	struct sampler_stats stats;
+	int64_t start_time_ns;   /* its beginning, since the epoch */
+	uint64_t threads_before; /* of stats.threads_seen, those known at its beginning */
+	struct sampler_target_result *results; /* one per target, in their order */
+	size_t ntargets;
+	ARRAY(struct sampler_unsampled) unsampled;
+};
+
+/* Adds a part to the one before it, or to one that is all zeroes. */
+void sampler_segment_add(struct sampler_segment *to, const struct sampler_segment *more);
+void sampler_segment_free(struct sampler_segment *segment);
 
 struct sampler;
 
@@ -123,6 +143,13 @@ void sampler_stop(struct sampler *sampler);
 
 /* To be called when SIGCHLD comes: see apart.h. */
 void sampler_tend(struct sampler *sampler);
+
+/*
+ * Asks for a cut: soon a snapshot comes through the queue that is none, but holds
+ * the part of the run that ends there. Callable from any thread. Sampling does not
+ * wait; asked again before it has come, it comes once.
+ */
+void sampler_cut(struct sampler *sampler);
 
 /* How the capture process ended, as waitpid gives it; after sampler_join. */
 int sampler_wait_status(const struct sampler *sampler);
@@ -157,8 +184,10 @@ void sampler_rooted(struct sampler *sampler, pid_t tid);
 /* The same for every thread that is not known yet: its stack may be elsewhere. */
 void sampler_expect_elsewhere(struct sampler *sampler);
 
-/* After sampler_join. */
-const struct sampler_unsampled *sampler_unsampled(const struct sampler *sampler, size_t *n);
+/* The last part, after sampler_join; once, and the caller's to free. */
+struct sampler_segment *sampler_last_segment(struct sampler *sampler);
+
+/* After sampler_join: of the whole run. */
 size_t sampler_ntargets(const struct sampler *sampler);
 const struct sampler_target_result *sampler_result(const struct sampler *sampler,
                                                    size_t target);

@@ -32,7 +32,8 @@ struct sampler_target {
 	uint64_t scan_cost_ns; /* what listing its threads took */
 	bool rescan;           /* a thread was found gone */
 	bool unobserved;       /* a thread sleeps whose stack is still to be read */
-	struct sampler_target_result result;
+	struct sampler_target_result result;     /* since the start */
+	struct sampler_target_result cut_result; /* up to the last cut */
 };
 
 /* See sampler_hint. Threads that share a slot share their hints, harmlessly. */
@@ -53,7 +54,14 @@ struct sampler {
 	struct queue *queue;
 	size_t queue_capacity;
 	struct sampler_stats stats;
-	ARRAY(struct sampler_unsampled) unsampled;
+	ARRAY(struct sampler_unsampled) unsampled; /* since the last cut */
+	struct {
+		struct sampler_stats stats; /* as they were then */
+		uint64_t threads;           /* known then */
+		uint64_t at_ns;             /* CLOCK_MONOTONIC */
+		int64_t time_ns;            /* since the epoch */
+		bool asked;                 /* one more is to be made */
+	} cut;                              /* the last one, or the start */
 	struct sampler_hint hints[SAMPLER_NHINTS];
 	_Atomic uint32_t widest;    /* window that any thread has needed */
 	_Atomic bool any_elsewhere; /* some thread's stack leaves its window */
@@ -64,7 +72,7 @@ struct sampler {
 	uint64_t cpu_start_ns;                 /* what we had used when the budget began */
 	uint64_t due_ns;                       /* of the next tick */
 	uint64_t random;
-	int timer_fd, child_fd, stop_fd, done_fd;
+	int timer_fd, child_fd, stop_fd, done_fd, cut_fd;
 	struct apart apart; /* the process that all of this runs in */
 	int profiler_fd;    /* /proc/PID/stat of ours: are we stopped? */
 	bool started;
@@ -84,6 +92,20 @@ static inline const struct target *sampler_target_of(const struct sampler *sampl
 
 /* sampler.c: whether a thread is among those asked for. */
 bool sampler_wants(const struct sampler *sampler, pid_t tid);
+
+/*
+ * sampler.c: brings a target's account up to date. At the `end`, its own or the run's,
+ * what threads have used since their last sample is no longer left to the next.
+ */
+void sampler_balance(struct sampler *sampler, size_t index, bool end);
+
+/* sampler.c: what the sampling has cost since the run began. */
+void sampler_tell_overhead(struct sampler *sampler);
+
+/* cut.c: the part since the last cut; a new one begins. */
+struct sampler_segment *sampler_take_segment(struct sampler *sampler);
+/* cut.c: ends a part and hands it over; false: there is no room in the queue. */
+bool sampler_make_cut(struct sampler *sampler);
 
 /* tick.c: looks at every thread of every target and asks those that run to stop. */
 void sampler_tick(struct sampler *sampler, uint64_t now_ns);
@@ -116,6 +138,8 @@ void sampler_settle_sleep(struct sampler *sampler, struct thread *thread, uint64
 void sampler_close_sleep(struct sampler *sampler, struct thread *thread, uint64_t now_ns);
 /* peek.c: hands credits over; waits for room when `all` must go. */
 void sampler_flush_credits(struct sampler *sampler, bool all);
+/* peek.c: hands over what sleeping threads have been credited with so far. */
+void sampler_hand_credits(struct sampler *sampler);
 
 /* peek.c: waits until the collector has made room; false: in vain. */
 bool sampler_wait_for_room(const struct sampler *sampler);
@@ -140,10 +164,8 @@ void sampler_retire(struct sampler *sampler);
 bool sampler_is_over(struct sampler *sampler);
 /* members.c: the end of the run. */
 void sampler_close_all(struct sampler *sampler);
-/* sampler.c: these two close what is open of a process's threads: the time that they
- * slept, and the CPU time. */
+/* sampler.c: closes what is open of a process's threads of the time that they slept. */
 void sampler_close_sleeps(struct sampler *sampler, size_t index, uint64_t now_ns);
-void sampler_close_account(struct sampler *sampler, size_t index);
 
 /* visit.c: finds out whether threads can be met on their processors. */
 void sampler_prepare_visits(struct sampler *sampler);

@@ -41,6 +41,7 @@ enum snapshot_kind {
 	SNAPSHOT_PEEKED,   /* it slept: SP and PC alone are known */
 	SNAPSHOT_NO_STACK, /* one that could not be had: the state is all there is */
 	SNAPSHOT_CREDITS,  /* of no thread: `bytes` holds struct snapshot_credit[] */
+	SNAPSHOT_CUT,      /* of no thread: `cut` ends a part of the run */
 };
 
 /* More of a sleep whose stack has been handed over already. */
@@ -51,10 +52,13 @@ struct snapshot_credit {
 	uint64_t wall_ns;
 };
 
+struct sampler_segment;
+
 struct snapshot {
 	enum snapshot_kind kind;
 	enum snapshot_state state;
-	size_t target; /* index of the process in its session */
+	struct sampler_segment *cut; /* sampler.h; to be freed by who takes it out */
+	size_t target;               /* index of the process in its session */
 	pid_t tid;
 	uint64_t thread_serial; /* names the thread for good; tids are used again */
 	char comm[PROCFS_COMM_LEN];

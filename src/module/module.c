@@ -57,6 +57,11 @@ struct module_cache *module_cache_new(void)
 	return xcalloc(1, sizeof(struct module_cache));
 }
 
+size_t module_cache_count(const struct module_cache *cache)
+{
+	return cache->files.n;
+}
+
 size_t module_cache_bytes(const struct module_cache *cache)
 {
 	return cache->total;

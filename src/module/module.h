@@ -54,6 +54,8 @@ enum module_section {
 struct module_cache *module_cache_new(void);
 /* Frees the cache and every module in it. NULL is fine. */
 void module_cache_free(struct module_cache *cache);
+/* How many files and images it knows, also those that are none. */
+size_t module_cache_count(const struct module_cache *cache);
 /* How many bytes its modules hold in memory. */
 size_t module_cache_bytes(const struct module_cache *cache);
 

@@ -35,6 +35,7 @@ struct space {
 	uint64_t generation;
 	int maps_fd;       /* to ask for one mapping; -1: not open */
 	bool cannot_query; /* this kernel has no such question */
+	size_t entered;    /* mappings ever */
 };
 
 /*
@@ -103,6 +104,7 @@ static struct entry *add_entry(struct space *space, const struct map *map, uint6
 	entry->next = chain(space, key);
 	hashmap_put(&space->by_key, key, (uint64_t)(uintptr_t)entry);
 	array_push(&space->entries, entry);
+	space->entered++;
 	set_module(&entry->pub, module);
 	return entry;
 }
@@ -363,6 +365,17 @@ struct space_map *const *space_maps(const struct space *space, size_t *n)
 {
 	*n = space->now.n;
 	return space->now.v;
+}
+
+void space_forget_ids(struct space *space)
+{
+	for (size_t i = 0; i < space->entries.n; i++)
+		space->entries.v[i]->pub.profile_id = 0;
+}
+
+size_t space_entered(const struct space *space)
+{
+	return space->entered;
 }
 
 const struct target *space_target(const struct space *space)

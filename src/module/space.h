@@ -14,11 +14,11 @@
 #include "target/target.h"
 
 /*
- * One executable mapping. Once it has a profile_id it lives as long as the
- * space, also after it was unmapped; without one it lives for at least
- * SPACE_GRACE more generations. A JIT compiler that maps and unmaps code all
- * day would else fill our memory with mappings that no sample ever hit. A
- * mapping that comes back the same is the same struct again.
+ * One executable mapping. As long as it has a profile_id it lives, also after it
+ * was unmapped; without one it lives for at least SPACE_GRACE more generations. A
+ * JIT compiler that maps and unmaps code all day would else fill our memory with
+ * mappings that no sample ever hit. A mapping that comes back the same is the same
+ * struct again.
  */
 #define SPACE_GRACE 64
 struct space_map {
@@ -72,6 +72,12 @@ struct space_map *space_main(struct space *space);
 
 /* Every executable mapping of now, sorted by address. */
 struct space_map *const *space_maps(const struct space *space, size_t *n);
+
+/* Sets every profile_id to 0: the owner has another profile. */
+void space_forget_ids(struct space *space);
+
+/* How many mappings it has had since it was made. */
+size_t space_entered(const struct space *space);
 
 const struct target *space_target(const struct space *space);
 

@@ -143,6 +143,20 @@ uint32_t profile_labels(struct profile *profile, const struct profile_label *lab
 void profile_add(struct profile *profile, uint32_t stack, uint32_t labels,
                  const int64_t *values);
 
+/*
+ * Adds the samples of another profile of the same types, with all that they refer
+ * to; comments, times and the period stay as they are. A location that has lines
+ * in both keeps those of `to`.
+ */
+void profile_merge(struct profile *to, const struct profile *from);
+
+/* One location or stack of another profile, entered here without its lines. */
+uint32_t profile_take_location(struct profile *to, const struct profile *from, uint32_t id);
+uint32_t profile_take_stack(struct profile *to, const struct profile *from, uint32_t stack);
+
+/* How many bytes it holds, its own tables all counted. */
+size_t profile_bytes(const struct profile *profile);
+
 void profile_comment(struct profile *profile, const char *fmt, ...)
         __attribute__((format(printf, 2, 3)));
 

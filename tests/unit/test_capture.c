@@ -264,19 +264,19 @@ static struct outcome sample(pid_t pid, enum cpu_source source, double hz, uint6
 	struct target *target = target_open(pid, NULL);
 	struct sampler *sampler = sampler_new(&options, &target, 1, queue, NULL);
 	void *args[] = {queue, &outcome};
-	const struct sampler_unsampled *rest;
+	struct sampler_segment *last;
 	pthread_t thread;
-	size_t n;
 
 	assert_non_null(sampler);
 	assert_int_equal(pthread_create(&thread, NULL, add_weights, args), 0);
 	assert_int_equal(sampler_start(sampler, NULL), 0);
 	sampler_join(sampler);
 	pthread_join(thread, NULL);
-	rest = sampler_unsampled(sampler, &n);
-	for (size_t i = 0; i < n; i++)
-		outcome.leftover_ns += rest[i].cpu_ns;
-	outcome.result = *sampler_result(sampler, 0);
+	last = sampler_last_segment(sampler);
+	for (size_t i = 0; i < last->unsampled.n; i++)
+		outcome.leftover_ns += last->unsampled.v[i].cpu_ns;
+	outcome.result = last->results[0];
+	sampler_segment_free(last);
 	outcome.stats = *sampler_stats(sampler);
 	sampler_free(sampler);
 	target_free(target);
@@ -329,6 +329,95 @@ static void test_sampler_stat_source(void **state)
 	assert_int_equal(o.weight_ns % (NS_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK)), 0);
 	assert_in_range(o.weight_ns + o.leftover_ns, o.result.cpu_ns / 100 * 95,
 	                o.result.cpu_ns / 100 * 105);
+	end_child(pid);
+}
+
+/* What came through a queue between two marks, and what the mark said of it. */
+struct part {
+	uint64_t samples;
+	uint64_t weight_ns;
+	struct sampler_segment *account;
+};
+
+#define MAX_PARTS 16
+
+static void *take_parts(void *arg)
+{
+	void **args = arg;
+	struct part *parts = args[1];
+	struct snapshot *snap;
+	size_t n = 0;
+
+	while ((snap = queue_wait(args[0]))) {
+		assert_true(n < MAX_PARTS);
+		if (snap->cut) {
+			parts[n++].account = snap->cut;
+		} else {
+			parts[n].samples++;
+			parts[n].weight_ns += snap->cpu_ns;
+		}
+		queue_done(args[0]);
+	}
+	return NULL;
+}
+
+/* A run in parts: every sample in one of them, no time between them, and no CPU
+ * time told twice. */
+static void test_sampler_parts(void **state)
+{
+	struct part parts[MAX_PARTS] = {{0}};
+	struct sampler_options options = {.frequency_hz = 500, .duration_ns = NS_PER_SEC};
+	pid_t pid = start_child(spin);
+	struct queue *queue = queue_new(64);
+	struct target *target = target_open(pid, NULL);
+	struct sampler *sampler = sampler_new(&options, &target, 1, queue, NULL);
+	struct sampler_segment sum = {0};
+	void *args[] = {queue, parts};
+	uint64_t samples = 0, told_ns = 0;
+	pthread_t thread;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, take_parts, args), 0);
+	assert_int_equal(sampler_start(sampler, NULL), 0);
+	for (int i = 0; i < 4; i++) {
+		usleep(150000);
+		sampler_cut(sampler);
+	}
+	sampler_join(sampler);
+	pthread_join(thread, NULL);
+	while (parts[n].account)
+		n++;
+	assert_int_equal(n, 4);
+	parts[n++].account = sampler_last_segment(sampler);
+	for (size_t i = 0; i < n; i++) {
+		const struct sampler_segment *part = parts[i].account;
+
+		assert_int_equal(part->stats.samples, parts[i].samples);
+		assert_int_equal(part->results[0].sampled_ns, parts[i].weight_ns);
+		assert_int_equal(part->stats.threads_seen, 1);
+		if (i > 0)
+			assert_int_equal(part->stats.start_ns, sum.stats.end_ns);
+		sampler_segment_add(&sum, part);
+		samples += parts[i].samples;
+		for (size_t u = 0; u < part->unsampled.n; u++)
+			told_ns += part->unsampled.v[u].cpu_ns;
+	}
+	assert_int_equal(sum.stats.samples, samples);
+	assert_int_equal(sum.stats.samples, sampler_stats(sampler)->samples);
+	assert_int_equal(sum.stats.threads_seen, 1);
+	assert_int_equal(sum.results[0].unsampled_ns, told_ns);
+	assert_int_equal(sum.results[0].waiting_ns, 0);
+	assert_in_range(sum.results[0].sampled_ns + told_ns,
+	                sum.results[0].cpu_ns / 1000 * 985,
+	                sum.results[0].cpu_ns / 1000 * 1015);
+	for (size_t i = 0; i < n; i++)
+		sampler_segment_free(parts[i].account);
+	free(sum.results);
+	array_fini(&sum.unsampled);
+	sampler_free(sampler);
+	target_free(target);
+	queue_free(queue);
 	end_child(pid);
 }
 
@@ -455,6 +544,7 @@ int main(void)
 	        cmocka_unit_test(test_sampler_spin),
 	        cmocka_unit_test(test_sampler_bursts),
 	        cmocka_unit_test(test_sampler_stat_source),
+	        cmocka_unit_test(test_sampler_parts),
 	        cmocka_unit_test(test_sampler_sleeper),
 	        cmocka_unit_test(test_sampler_target_ends),
 	        cmocka_unit_test(test_tracer_is_stopped),

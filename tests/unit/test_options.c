@@ -79,6 +79,8 @@ static void test_defaults(void **state)
 	assert_true(o.frequency_hz == 99);
 	assert_true(o.max_overhead == 0.01);
 	assert_int_equal(o.max_pause_ns, 0);
+	assert_true(o.every_s == 0);
+	assert_int_equal(o.memory_limit, 256 << 20);
 	assert_string_equal(o.output, "profile.pb.gz");
 	assert_ptr_equal(o.format, &writer_pprof);
 	assert_int_equal(o.modes, MODE_CPU);
@@ -175,6 +177,15 @@ static void test_command(void **state)
 	assert_true(o.duration_s == 2);
 	assert_int_equal(o.pids.n, 0);
 	assert_string_equal(o.command_line, "cprof-attach -d 2 -- prog -p x --help --");
+	done(&o, &line);
+
+	o = good(&line, WITH("-p", "1", "-d", "0", "--every", "0.5", "--keep", "3",
+	                     "--keep-bytes", "2M", "--memory-limit", "1G"));
+	assert_true(o.duration_s == 0);
+	assert_true(o.every_s == 0.5);
+	assert_int_equal(o.keep, 3);
+	assert_int_equal(o.keep_bytes, 2 << 20);
+	assert_int_equal(o.memory_limit, 1 << 30);
 	done(&o, &line);
 
 	o = good(&line, WITH("--", "it's"));
@@ -348,7 +359,16 @@ static const struct {
         {{"-p", "18446744073709551617"}, "--pid '18446744073709551617'"},
         {{"-t", "0"}, "--thread '0'"},
         {{"-t", "x"}, "as ps -L shows it"},
-        {{"-p", "1", "-d", "0"}, "--duration '0'"},
+        {{"-p", "1", "--every", "0"}, "--every '0'"},
+        {{"-p", "1", "--every", "5m"}, "--every '5m'"},
+        {{"-p", "1", "--every", "5", "-m", "threads"}, "leave out --every"},
+        {{"-p", "1", "--keep", "0", "--every", "1"}, "--keep '0'"},
+        {{"-p", "1", "--keep", "3"}, "--keep is about the files of --every"},
+        {{"-p", "1", "--keep-bytes", "3M"}, "--keep-bytes is about the files of --every"},
+        {{"-p", "1", "--keep-bytes", "3MB"}, "--keep-bytes '3MB'"},
+        {{"-p", "1", "--keep-bytes", "99999999999G"}, "--keep-bytes '99999999999G'"},
+        {{"-p", "1", "--memory-limit", "31M"}, "--memory-limit '31M'"},
+        {{"-p", "1", "--memory-limit", "K"}, "--memory-limit 'K'"},
         {{"-p", "1", "-d", "0.0009"}, "--duration '0.0009'"},
         {{"-p", "1", "-d", "31536001"}, "--duration '31536001'"},
         {{"-p", "1", "-d", "-5"}, "--duration '-5'"},

@@ -320,6 +320,63 @@ static void test_top(void **state)
 	top_fini(&top);
 }
 
+/* Adds a sample of a leaf in a mapping, called from a pseudo location. */
+static void add_merged(struct profile *p, const char *file, uint64_t address,
+                       const char *function, const char *thread, int64_t ns)
+{
+	struct profile_mapping mapping = {
+	        .start = 0x1000, .limit = 0x2000, .file = profile_string(p, file)};
+	struct profile_function f = {.name = profile_string(p, function)};
+	struct profile_line line = {.function = profile_function(p, &f), .line = 7};
+	struct profile_label label = {.key = profile_string(p, "thread_name"),
+	                              .str = profile_string(p, thread)};
+	uint32_t locations[] = {profile_location(p, profile_mapping(p, &mapping), address),
+	                        profile_pseudo(p, "[not sampled]")};
+	const int64_t values[] = {1, ns};
+
+	if (p->locations.v[locations[0] - 1].nlines == 0)
+		profile_set_lines(p, locations[0], &line, 1);
+	profile_add(p, profile_stack(p, locations, 2), profile_labels(p, &label, 1),
+	            values);
+}
+
+/* What is the same in both becomes one, by what it is and not by its number. */
+static void test_merge(void **state)
+{
+	struct profile *to = *state, *from = profile_new();
+	char buf[64];
+	size_t n;
+
+	profile_add_type(from, "samples", "count");
+	profile_add_type(from, "cpu", "nanoseconds");
+	add_merged(to, "a.so", 0x1100, "f", "one", 10);
+	add_merged(from, "b.so", 0x1100, "g", "two", 5);
+	add_merged(from, "a.so", 0x1100, "f", "one", 20);
+	add_merged(from, "a.so", 0x1100, "f", "two", 40);
+	profile_comment(from, "not taken over");
+	n = profile_bytes(to);
+	profile_merge(to, from);
+	assert_true(profile_bytes(to) >= n && n > 0);
+	assert_int_equal(to->samples.n, 3);
+	assert_int_equal(to->samples.v[0].value[0], 2);
+	assert_int_equal(to->samples.v[0].value[1], 30);
+	assert_int_equal(to->samples.v[1].value[1], 5);
+	assert_int_equal(to->samples.v[2].value[1], 40);
+	assert_int_equal(to->samples.v[2].stack, to->samples.v[0].stack);
+	assert_int_equal(to->mappings.n, 2);
+	assert_int_equal(to->locations.n, 3);
+	assert_int_equal(to->comments.n, 0);
+	assert_string_equal(
+	        profile_location_name(
+	                to, profile_stack_locations(to, to->samples.v[1].stack, &n)[0], 0,
+	                buf, sizeof buf),
+	        "g");
+	assert_string_equal(
+	        profile_text(to, profile_label_set(to, to->samples.v[2].labels, &n)[0].str),
+	        "two");
+	profile_free(from);
+}
+
 #define PROFILE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 static void test_full(void **state)
@@ -353,7 +410,7 @@ int main(void)
 	        PROFILE_TEST(test_mappings), PROFILE_TEST(test_locations),
 	        PROFILE_TEST(test_names),    PROFILE_TEST(test_labels),
 	        PROFILE_TEST(test_samples),  PROFILE_TEST(test_comments),
-	        PROFILE_TEST(test_top),      cmocka_unit_test(test_full),
+	        PROFILE_TEST(test_top), PROFILE_TEST(test_merge),      cmocka_unit_test(test_full),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

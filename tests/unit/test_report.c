@@ -40,7 +40,8 @@ static int setup(void **state)
 	        .comm = "redis-server",
 	        .result = {.have_cpu_clock = true,
 	                   .cpu_ns = CPU_NS,
-	                   .sampled_ns = CPU_NS / 100 * 99},
+	                   .sampled_ns = CPU_NS / 100 * 99,
+	                   .unsampled_ns = CPU_NS / 100},
 	};
 	f->receipt = (struct receipt){
 	        .command_line = "cprof-attach -p 4711",
@@ -217,7 +218,7 @@ static void test_nothing_sampled(void **state)
 	struct fixture *f = *state;
 
 	f->stats.samples = 0;
-	f->target[0].result.cpu_ns = f->target[0].result.sampled_ns = 0;
+	f->target[0].result = (struct sampler_target_result){.have_cpu_clock = true};
 	says(f, "0 samples written");
 	says(f, "the process used no CPU time");
 	says(f, "To see where it waits: -m wall");
@@ -383,14 +384,47 @@ static void test_progress(void **state)
 
 	f->stats.threads = 1;
 	f->stats.missed = 2;
-	report_progress(buf, sizeof buf, 12340 * NS_PER_MS, 30 * NS_PER_SEC, &f->stats);
+	report_progress(buf, sizeof buf, 12340 * NS_PER_MS, 30 * NS_PER_SEC, &f->stats, 0);
 	assert_string_equal(buf, "12.3 / 30.0 s  396 samples  1 thread  2 missed");
 	f->stats.samples = 1;
 	f->stats.threads = 17;
-	report_progress(buf, sizeof buf, 0, 0, &f->stats);
+	report_progress(buf, sizeof buf, 0, 0, &f->stats, 0);
 	assert_string_equal(buf, "0.0 s  1 sample  17 threads  2 missed");
-	report_progress(buf, 5, 0, 0, &f->stats);
+	report_progress(buf, 5, 0, 0, &f->stats, 0);
 	assert_string_equal(buf, "0.0 ");
+	report_progress(buf, sizeof buf, 0, 0, &f->stats, 2);
+	assert_string_equal(buf, "0.0 s  1 sample  17 threads  2 missed  2 files");
+}
+
+/* A part of a run says which, and what of its CPU time is to be found elsewhere. */
+static void test_parts(void **state)
+{
+	struct fixture *f = *state;
+	char *text;
+
+	f->receipt.part = (struct report_part){
+	        .index = 3, .from_ns = 20 * NS_PER_SEC, .to_ns = 30 * NS_PER_SEC};
+	f->target[0].result.waiting_ns = 3 * NS_PER_MS;
+	report_comments(f->profile, &f->receipt);
+	assert_true(has_comment(f, "part: 3 of the run, from 20.000 s to 30.000 s of it"));
+	assert_true(has_comment(
+	        f, "process: 4711 (redis-server) used 4.00 s of CPU time, 99.0 % of "
+	           "it sampled, 40.0 ms [not sampled]; 3.00 ms of its last moments "
+	           "are in the next file"));
+	f->profile->comments.n = 0;
+	f->receipt.part.for_memory = true;
+	report_comments(f->profile, &f->receipt);
+	assert_true(has_comment(
+	        f, "part: 3 of the run, from 20.000 s to 30.000 s of it, which ends "
+	           "because of --memory-limit"));
+
+	f->receipt.nparts = 3;
+	add_sample(f, 1000, STACK("f"));
+	text = report_summary(f->profile, &f->receipt);
+	assert_non_null(strstr(text, "396 samples written to 3 files, the last one "
+	                             "out.pb.gz\n"));
+	assert_null(strstr(text, "cumulative"));
+	free(text);
 }
 
 /* All counters as large as they get, and a run without a length. */
@@ -459,6 +493,7 @@ int main(void)
 	        TEST(test_table_is_cut_at_ten),
 	        TEST(test_long_names),
 	        TEST(test_progress),
+	        TEST(test_parts),
 	        TEST(test_extremes),
 	        TEST(test_limits),
 	};
