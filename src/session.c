@@ -519,12 +519,15 @@ static void wait_for_command(struct session *session)
 /* From here on bytes of the target are read that may have been made to break us. */
 static void give_up_rights(const struct session *session)
 {
-	bool for_output = scribe_needs_privilege(session->scribe);
-	uint64_t kept = privilege_drop(for_output);
+	const struct privilege_wants wants = {
+	        .output = scribe_needs_privilege(session->scribe),
+	        .kernel_stacks = session->options->kernel_stacks,
+	};
+	uint64_t kept = privilege_drop(&wants);
 	int r = sandbox_enter();
 
 	log_verbose("capabilities kept: %#" PRIx64 "%s; system calls refused: %d%s%s", kept,
-	            for_output && kept ? " (some of them for the output)" : "",
+	            wants.output && kept ? " (some of them for the output)" : "",
 	            r < 0 ? 0 : r, r < 0 ? ", because " : "", r < 0 ? strerror(-r) : "");
 }
 
@@ -546,10 +549,8 @@ static int run(struct session *session, struct error *err)
 		log_info("--duration is ignored: --mode threads shows one instant");
 	if (block_signals(session, err) < 0)
 		return -1;
-	if (prepare_capture(session, err) < 0)
-		return -1;
 	give_up_rights(session);
-	if (start_capture(session, err) < 0)
+	if (prepare_capture(session, err) < 0 || start_capture(session, err) < 0)
 		return -1;
 	wait_for_sampler(session);
 	if (finish(session, err) < 0)

@@ -7,6 +7,9 @@
  * that sampling uses are kept, and all others dropped, before the first of these
  * bytes is read. Root without them is a user who owns root's files.
  *
+ * Without the right to trace anybody, all of them are kept: the kernel then lets us
+ * trace whom it does because there is no capability that they have and we do not.
+ *
  * Replacing a file in somebody else's directory takes more (sudo in a home
  * directory). Where the output needs that it is kept, but out of effect until the
  * output is written, and by the main thread alone: capabilities are per thread,
@@ -81,15 +84,20 @@ static uint64_t for_map_files(void)
 	return BIT(CAP_SYS_ADMIN);
 }
 
-uint64_t privilege_drop(bool for_output)
+uint64_t privilege_drop(const struct privilege_wants *wants)
 {
 	struct capabilities caps;
 	uint64_t keep = FOR_SAMPLING | for_map_files();
 
 	if (get_capabilities(&caps) < 0)
 		return 0;
+	if (!(caps.effective & BIT(CAP_SYS_PTRACE)))
+		return caps.permitted;
+	/* The kernel asks for no less. */
+	if (wants->kernel_stacks)
+		keep |= BIT(CAP_SYS_ADMIN);
 	caps.effective &= keep;
-	caps.permitted &= keep | (for_output ? FOR_OUTPUT : 0);
+	caps.permitted &= keep | (wants->output ? FOR_OUTPUT : 0);
 	caps.inheritable = 0;
 	kept_for_output = (caps.permitted & FOR_OUTPUT) != 0;
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

@@ -9,13 +9,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What else is wanted, besides sampling. */
+struct privilege_wants {
+	bool output; /* replacing files: in effect between the two calls below alone */
+	bool kernel_stacks; /* /proc/PID/task/TID/stack */
+};
+
 /*
- * Gives up for good what sampling does not need; what replacing files may need is
- * kept if `for_output`, but has no effect except between the two calls below. Of
- * the calling thread and those that it makes from then on. Returns the
- * capabilities that are left, a bit each; 0 also where there were none.
+ * Gives up for good what is not needed, of the calling thread and those that it
+ * makes from then on. Returns the capabilities that are left, a bit each; 0 also
+ * where there were none.
  */
-uint64_t privilege_drop(bool for_output);
+uint64_t privilege_drop(const struct privilege_wants *wants);
 
 /* Around making and replacing files: takes what was kept for it into effect, and
  * out of it again. Without effect where nothing was kept. */

@@ -71,7 +71,7 @@ static int drop_all(void)
 	uint64_t before = effective(), after;
 
 	first_line = __LINE__;
-	uint64_t kept = privilege_drop(false);
+	uint64_t kept = privilege_drop(&(struct privilege_wants){0});
 	after = effective();
 	expect(after == kept);
 	expect((after & ~before) == 0);
@@ -87,7 +87,8 @@ static int drop_all(void)
 static int keep_output(void)
 {
 	first_line = __LINE__;
-	uint64_t kept = privilege_drop(true), sampling = effective();
+	uint64_t kept = privilege_drop(&(struct privilege_wants){.output = true}),
+	         sampling = effective();
 
 	expect(kept & BIT(CAP_DAC_OVERRIDE));
 	expect(!(sampling & BIT(CAP_DAC_OVERRIDE)));
