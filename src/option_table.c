@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/number.h"
+#include "config.h"
 
 #define DURATION_MIN_S   0.001
 #define DURATION_MAX_S   31536000 /* a year */

@@ -410,7 +410,8 @@ int main(void)
 	        PROFILE_TEST(test_mappings), PROFILE_TEST(test_locations),
 	        PROFILE_TEST(test_names),    PROFILE_TEST(test_labels),
 	        PROFILE_TEST(test_samples),  PROFILE_TEST(test_comments),
-	        PROFILE_TEST(test_top), PROFILE_TEST(test_merge),      cmocka_unit_test(test_full),
+	        PROFILE_TEST(test_top),      PROFILE_TEST(test_merge),
+	        cmocka_unit_test(test_full),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
