@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
-#include "options.h"
+#include "options/options.h"
 #include "target/procfs.h"
 #include "target/roster.h"
 

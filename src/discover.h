@@ -14,8 +14,8 @@
 
 #include "base/error.h"
 #include "capture/sampler.h"
-#include "collector.h"
-#include "options.h"
+#include "collect/collector.h"
+#include "options/options.h"
 #include "target/roster.h"
 
 struct discovery;

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "options.h"
+#include "options/options.h"
 #include "session.h"
 
 /*

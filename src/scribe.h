@@ -16,10 +16,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "options.h"
+#include "collect/segment.h"
+#include "options/options.h"
 #include "output/series.h"
-#include "report.h"
-#include "segment.h"
+#include "report/report.h"
 #include "target/roster.h"
 
 struct scribe_options {

@@ -4,7 +4,7 @@
 #define CPROF_SESSION_H
 
 #include "base/error.h"
-#include "options.h"
+#include "options/options.h"
 
 /* Runs to the end. 0 when a profile was written, else -1 with *err filled. */
 int session_run(const struct options *options, struct error *err);

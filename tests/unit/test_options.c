@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "options.h"
+#include "options/options.h"
 
 #define MAX_ARGS 32
 

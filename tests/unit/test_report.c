@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "report.h"
+#include "report/report.h"
 
 #define CPU_NS (4 * NS_PER_SEC)
 

@@ -3,8 +3,8 @@
  * The receipt: how a profile was got, told on stderr and in its comments. Pure
  * data in, text out, so the wording is tested without a run.
  */
-#ifndef CPROF_REPORT_H
-#define CPROF_REPORT_H
+#ifndef CPROF_REPORT_REPORT_H
+#define CPROF_REPORT_REPORT_H
 
 #include <stdbool.h>
 #include <stddef.h>

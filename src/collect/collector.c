@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "collector.h"
+#include "collect/collector.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/privilege.h"
-#include "collector_impl.h"
+#include "collect/collector_impl.h"
 
 /* The window that a thread's snapshots copy is at least this, and four times
  * what it was when a stack did not fit. */

@@ -4,8 +4,8 @@
  * --wait-detail what it waited for. Few of them are different: they go by small
  * numbers, 0 for none.
  */
-#ifndef CPROF_WAITS_H
-#define CPROF_WAITS_H
+#ifndef CPROF_COLLECT_WAITS_H
+#define CPROF_COLLECT_WAITS_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tables.h"
+#include "collect/tables.h"
 
 #include <stdlib.h>
 

@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "collector.h"
-#include "collector_impl.h"
+#include "collect/collector.h"
+#include "collect/collector_impl.h"
 
 /* A thread that had no sample for so long is not carried into the next part. */
 #define THREAD_AGE_NS (10 * NS_PER_SEC)

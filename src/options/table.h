@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One table says all about each option: its names, its argument, what it does
- * and its line of --help. Between options.c and option_table.c alone.
+ * and its line of --help. Between options.c and table.c alone.
  */
-#ifndef CPROF_OPTION_TABLE_H
-#define CPROF_OPTION_TABLE_H
+#ifndef CPROF_OPTIONS_TABLE_H
+#define CPROF_OPTIONS_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
-#include "options.h"
+#include "options/options.h"
 
 /* No more rows than this. */
 #define OPTION_MAX 64

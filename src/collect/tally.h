@@ -3,19 +3,19 @@
  * What the samples of one part of a run add up to, by stack, thread and what that
  * was doing. Stacks are those of a profile, which gets the sums in the end.
  */
-#ifndef CPROF_TALLY_H
-#define CPROF_TALLY_H
+#ifndef CPROF_COLLECT_TALLY_H
+#define CPROF_COLLECT_TALLY_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "options.h"
+#include "collect/waits.h"
+#include "options/options.h"
 #include "profile/profile.h"
 #include "target/procfs.h"
 #include "target/roster.h"
-#include "waits.h"
 
 struct tally;
 

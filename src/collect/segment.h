@@ -3,17 +3,17 @@
  * A part of a run on its way from the sampler to a file: what was sampled, and the
  * account of how. Most runs have one.
  */
-#ifndef CPROF_SEGMENT_H
-#define CPROF_SEGMENT_H
+#ifndef CPROF_COLLECT_SEGMENT_H
+#define CPROF_COLLECT_SEGMENT_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include "capture/sampler.h"
+#include "collect/tables.h"
+#include "collect/tally.h"
 #include "profile/profile.h"
 #include "symbol/symbol.h"
-#include "tables.h"
-#include "tally.h"
 #include "unwind/unwind.h"
 
 /* Why a part ends; several may come together. */

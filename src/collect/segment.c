@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "segment.h"
+#include "collect/segment.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "waits.h"
+#include "collect/waits.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
  * Names come from processes and may hold anything: nothing reaches a terminal
  * or a comment unless it is on one line and without control characters.
  */
-#include "report.h"
+#include "report/report.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "base/shell.h"
 #include "profile/top.h"
-#include "report_text.h"
+#include "report/text.h"
 
 #define TOP_ROWS         10
 #define TARGETS_SHOWN    8   /* in the summary */

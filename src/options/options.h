@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command line, understood. Every message about wrong use comes from here. */
-#ifndef CPROF_OPTIONS_H
-#define CPROF_OPTIONS_H
+#ifndef CPROF_OPTIONS_OPTIONS_H
+#define CPROF_OPTIONS_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>

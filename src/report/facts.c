@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "report_text.h"
+#include "report/text.h"
 
 static void tell_rate(struct text *text, const struct receipt *receipt)
 {

@@ -5,8 +5,8 @@
  * wherever they are used, so these belong together, and end together: when nobody
  * holds them any more.
  */
-#ifndef CPROF_TABLES_H
-#define CPROF_TABLES_H
+#ifndef CPROF_COLLECT_TABLES_H
+#define CPROF_COLLECT_TABLES_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

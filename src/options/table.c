@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "option_table.h"
+#include "options/table.h"
 
 #include <errno.h>
 #include <regex.h>

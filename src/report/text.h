@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "report.h"
+#include "report/report.h"
 
 /* All zeroes is empty; `v` is NULL or NUL-terminated, and to be freed. */
 struct text {

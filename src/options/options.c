@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* getopt's own tables are made from that of option_table.c. */
-#include "options.h"
+/* getopt's own tables are made from that of table.c. */
+#include "options/options.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -12,7 +12,7 @@
 #include "base/number.h"
 #include "base/shell.h"
 #include "config.h"
-#include "option_table.h"
+#include "options/table.h"
 
 #define DURATION_DEFAULT_S   30
 #define FREQUENCY_DEFAULT_HZ 99

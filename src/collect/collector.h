@@ -5,8 +5,8 @@
  * copy next time. A part of the run that ends is handed on, and the next begun,
  * between two snapshots. Part of a session.
  */
-#ifndef CPROF_COLLECTOR_H
-#define CPROF_COLLECTOR_H
+#ifndef CPROF_COLLECT_COLLECTOR_H
+#define CPROF_COLLECT_COLLECTOR_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "capture/queue.h"
 #include "capture/sampler.h"
-#include "segment.h"
+#include "collect/segment.h"
 #include "target/roster.h"
 #include "unwind/unwind.h"
 

@@ -3,8 +3,8 @@
  * What the parts of the collector share: collector.c (from a snapshot to a sum) and
  * collector_parts.c (from one part of a run to the next).
  */
-#ifndef CPROF_COLLECTOR_IMPL_H
-#define CPROF_COLLECTOR_IMPL_H
+#ifndef CPROF_COLLECT_COLLECTOR_IMPL_H
+#define CPROF_COLLECT_COLLECTOR_IMPL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,10 +14,10 @@
 #include "base/hashmap.h"
 #include "capture/queue.h"
 #include "capture/sampler.h"
+#include "collect/segment.h"
+#include "collect/waits.h"
 #include "module/space.h"
-#include "segment.h"
 #include "unwind/unwind.h"
-#include "waits.h"
 
 /* One process. */
 struct process {
