@@ -17,7 +17,7 @@ import tap
 import torture
 from ledger import Ledger, by_call, harm
 
-ROUNDS = int(os.environ.get("CPROF_TEST_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("CPROF_TEST_ROUNDS", "3"))
 
 
 def check(row, allowed=()):
@@ -44,7 +44,7 @@ def test_torture():
 
 
 def test_long_stop():
-    check(torture.long_stop(float(os.environ.get("CPROF_TEST_STOPPED", "10"))))
+    check(torture.long_stop(float(os.environ.get("CPROF_TEST_STOPPED", "6"))))
 
 
 def test_long_run():

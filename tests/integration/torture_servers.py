@@ -13,8 +13,8 @@ import profiler
 import tap
 import underload
 
-SECONDS = float(os.environ.get("CPROF_TEST_SERVER_SECONDS", "6"))
-ATTACHES = int(os.environ.get("CPROF_TEST_ROUNDS", "6"))
+SECONDS = float(os.environ.get("CPROF_TEST_SERVER_SECONDS", "4"))
+ATTACHES = int(os.environ.get("CPROF_TEST_ROUNDS", "3"))
 
 
 def check(name):
