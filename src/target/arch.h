@@ -95,13 +95,6 @@ void arch_syscall_shorten(struct arch_prstatus *raw, long nr, uint64_t asleep_ns
 bool arch_syscall_needs_restart(long nr);
 
 /*
- * How far FP is above SP in the body of a function that keeps its frame pointer,
- * as its first instructions say; `code` begins where the function does. `nsaved`
- * registers are pushed besides FP. 0: they do not say.
- */
-uint64_t arch_frame_size(const uint8_t *code, size_t len, unsigned nsaved);
-
-/*
  * Whether the bytes that end at a return address are a call instruction.
  * `before` holds the `len` bytes in front of it (8 are enough).
  */

@@ -171,33 +171,6 @@ static size_t indirect_call_len(uint8_t modrm, uint8_t sib)
 	return len;
 }
 
-/*
- * "mov %rsp,%rbp" (48 89 e5), and behind it "sub $n,%rsp" (48 83 ec n, or 48 81 ec
- * and four bytes), with pushes and other instructions between. Those are not taken
- * apart; what looks like a sub need not be one, so the caller checks what it finds
- * there.
- */
-uint64_t arch_frame_size(const uint8_t *code, size_t len, unsigned nsaved)
-{
-	static const uint8_t mov[] = {0x48, 0x89, 0xe5};
-	const uint8_t *p = memmem(code, len, mov, sizeof mov);
-	const uint8_t *end = code + len;
-
-	if (!p)
-		return 0;
-	for (p += sizeof mov; end - p >= 7; p++) {
-		uint32_t size;
-
-		if (p[0] != 0x48 || p[2] != 0xec || (p[1] != 0x83 && p[1] != 0x81))
-			continue;
-		memcpy(&size, p + 3, sizeof size);
-		if (p[1] == 0x83)
-			size = p[3];
-		return size < INT32_MAX ? size + 8u * nsaved : 0;
-	}
-	return 0;
-}
-
 bool arch_is_after_call(const uint8_t *before, size_t len)
 {
 	const uint8_t *end = before + len;

@@ -23,6 +23,10 @@
 /* How often one stack may go on at another place that is not further up. */
 #define WALK_MAX_SWITCHES 8
 
+/* How many functions are read for one stack. What was read is kept, so only a stack
+ * that was made for it asks for more. */
+#define WALK_MAX_READ 64
+
 /* What memory could not be read while the current frame was unwound. */
 enum walk_refusal {
 	WALK_REFUSED_NOTHING,

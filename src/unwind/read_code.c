@@ -34,10 +34,6 @@
 #define MAX_BEFORE (16 * 1024)
 #define MAX_TRIES  4
 
-/* How many functions are read for one stack. What was read is kept, so only a stack
- * that was made for it asks for more. */
-#define MAX_READ 64
-
 struct slot {
 	const struct module *module;
 	uint64_t vaddr; /* to look up */
@@ -59,7 +55,7 @@ static struct code_rule read_rule(struct state *state, struct walk *walk,
 	uint64_t vaddr = walk_lookup_pc(walk) - where->bias;
 	size_t len = range.end - range.start;
 
-	if (walk->nread++ >= MAX_READ)
+	if (walk->nread++ >= WALK_MAX_READ)
 		return (struct code_rule){.kind = CODE_UNKNOWN};
 	if (len > CODE_MAX_LEN)
 		len = CODE_MAX_LEN;
@@ -140,7 +136,7 @@ static struct code_rule find_rule(struct state *state, struct walk *walk)
 		return slot->rule;
 	if (module_function(module, vaddr, &range)) {
 		rule = read_rule(state, walk, range, true);
-		if (walk->nread > MAX_READ)
+		if (walk->nread > WALK_MAX_READ)
 			return rule;
 	} else {
 		rule = search_stack(state, walk);

@@ -20,9 +20,8 @@
  *     walks the whole stack again without rules: walk->dropped tells it that
  *     there was something to lose.
  *   - a thread that was looked at asleep has no FP until a frame restores one, and
- *     code without optimisation goes by it. How far it is above SP can be told from
- *     the function's first instructions, or was seen at this place before. What is
- *     found there must be a return address, right behind a call;
+ *     code without optimisation goes by it. Where the function's own code leaves no
+ *     doubt of how far it is above SP (code.h), that is read off the code;
  *   - where there is an FDE, frame pointers would be a guess. If libunwind did not
  *     answer for a complex one either (or is not to be asked), the stack ends:
  *     unwind_backend_complex stands between it and those that go by other means.
@@ -33,44 +32,27 @@
 
 #include "base/mem.h"
 #include "unwind/cfi.h"
+#include "unwind/code.h"
 
 #define SLOT_BITS 15
 #define NSLOTS    (1u << SLOT_BITS)
 
-/* The first bytes of a function, in which it makes room for its frame. */
-#define PROLOGUE_BYTES 96
+#define CFA_UNREAD (-1)
 
 struct slot {
 	const struct module *module;
 	uint32_t vaddr; /* code further up in a module, which is rare, is not kept */
 	struct cfi_rule rule;
-	/*
-	 * Where FP is the way to the CFA: how far it is above SP here, by the code or
-	 * by the frames met here; 0: not known, or not always the same.
-	 */
-	uint32_t frame_size;
-	bool is_measured; /* by frames met */
+	/* Where FP is the way to the CFA: how far the CFA is above SP by the code, in
+	 * bytes; 0: that cannot be told, CFA_UNREAD: nobody has asked. */
+	int32_t cfa_by_code;
 };
 
 struct state {
 	struct slot slots[NSLOTS];
 };
 
-/* See struct slot. */
-static uint32_t size_by_code(const struct walk *walk, const struct fde *fde,
-                             struct cfi_rule rule)
-{
-	uint8_t code[PROLOGUE_BYTES];
-	size_t len = fde->end - fde->start;
-
-	if (len > sizeof code)
-		len = sizeof code;
-	len = module_read(walk->frame.where->module, fde->start, code, len);
-	return (uint32_t)arch_frame_size(code, len,
-	                                 (unsigned)__builtin_popcount(rule.lost));
-}
-
-static struct cfi_rule make_rule(struct walk *walk, uint64_t vaddr, uint32_t *frame_size)
+static struct cfi_rule make_rule(struct walk *walk, uint64_t vaddr)
 {
 	const struct space_map *where = walk->frame.where;
 	const struct fde_table *table = unwind_tables_find(walk->tables, where->module);
@@ -78,11 +60,8 @@ static struct cfi_rule make_rule(struct walk *walk, uint64_t vaddr, uint32_t *fr
 	struct cfi_rule rule = {.kind = CFI_NONE};
 	struct fde fde;
 
-	*frame_size = 0;
 	if (fde_find(table, vaddr, &fde)) {
 		rule = cfi_rule_at(&fde, vaddr, pc);
-		if (rule.kind == CFI_FROM_FP)
-			*frame_size = size_by_code(walk, &fde, rule);
 		rule.edge = rule.edge && unwind_is_sigreturn(walk, pc + 1);
 	} else if (fde_find(table, vaddr + 1, &fde) && fde.start == vaddr + 1 &&
 	           !fde.is_signal_frame) {
@@ -115,37 +94,54 @@ static struct slot *find_slot(struct state *state, struct walk *walk, uint64_t v
 		return slot;
 	if (vaddr > UINT32_MAX)
 		slot = spare;
-	slot->rule = make_rule(walk, vaddr, &slot->frame_size);
-	slot->is_measured = false;
+	slot->rule = make_rule(walk, vaddr);
+	slot->cfa_by_code = CFA_UNREAD;
 	slot->module = module;
 	slot->vaddr = (uint32_t)vaddr;
 	return slot;
 }
 
-/* FP is known: so is how far it is above SP. */
-static void measure(const struct walk *walk, struct slot *slot)
+/* See struct slot. The part of a function that is elsewhere (.cold) does not begin
+ * as functions do, with the return address at SP: of that nothing can be told. */
+static int32_t read_cfa(struct walk *walk, uint64_t vaddr)
 {
-	uint64_t size = walk->regs.r[ARCH_REG_FP] - walk->regs.r[ARCH_REG_SP];
+	struct module *module = walk->frame.where->module;
+	uint64_t bias = walk->frame.where->bias;
+	struct cfi_rule entry;
+	struct code_rule rule;
+	struct fde fde;
+	uint8_t *code;
+	size_t len;
 
-	if (size >= SNAPSHOT_MAX_BYTES)
-		return;
-	/* With alloca it differs from call to call. */
-	if (slot->is_measured && slot->frame_size != size)
-		size = 0;
-	slot->frame_size = (uint32_t)size;
-	slot->is_measured = true;
+	if (walk->nread++ >= WALK_MAX_READ)
+		return CFA_UNREAD;
+	if (!fde_find(unwind_tables_find(walk->tables, module), vaddr, &fde) ||
+	    fde.end - fde.start > CODE_MAX_LEN)
+		return 0;
+	entry = cfi_rule_at(&fde, fde.start, fde.start + bias);
+	if (entry.kind != CFI_FROM_SP || entry.cfa != 1)
+		return 0;
+	code = xmalloc(fde.end - fde.start);
+	len = module_read(module, fde.start, code, fde.end - fde.start);
+	rule = code_rule_at(code, len, vaddr - fde.start, !walk->frame.exact, true);
+	free(code);
+	return rule.kind == CODE_FROM_SP ? rule.cfa : 0;
 }
 
 /* FP is not known: where it must be, if a return address says that it is right. */
-static bool infer_fp(struct walk *walk, const struct slot *slot, uint64_t *fp)
+static bool infer_fp(struct walk *walk, struct slot *slot, uint64_t *fp)
 {
+	uint64_t cfa, ra;
 	uint8_t before[8];
-	uint64_t ra;
 
-	if (slot->frame_size == 0)
+	if (slot->cfa_by_code == CFA_UNREAD)
+		slot->cfa_by_code = read_cfa(walk, walk_lookup_pc(walk) -
+		                                           walk->frame.where->bias);
+	if (slot->cfa_by_code <= 0)
 		return false;
-	*fp = walk->regs.r[ARCH_REG_SP] + slot->frame_size;
-	return walk_read_word(walk, *fp + (uint64_t)slot->rule.cfa * 8 - 8, &ra) &&
+	cfa = walk->regs.r[ARCH_REG_SP] + (uint64_t)slot->cfa_by_code;
+	*fp = cfa - (uint64_t)slot->rule.cfa * 8;
+	return walk_read_word(walk, cfa - 8, &ra) &&
 	       walk_read_text(walk, ra - sizeof before, before, sizeof before) &&
 	       arch_is_after_call(before, sizeof before);
 }
@@ -183,12 +179,10 @@ static enum unwind_verdict apply(struct walk *walk, struct slot *slot,
 	const struct cfi_rule rule = slot->rule;
 	uint64_t base = walk->regs.r[ARCH_REG_SP], cfa, ra, fp;
 
-	if (rule.kind == CFI_FROM_FP && regs_has(&walk->regs, ARCH_REG_FP)) {
-		measure(walk, slot);
+	if (rule.kind == CFI_FROM_FP && regs_has(&walk->regs, ARCH_REG_FP))
 		base = walk->regs.r[ARCH_REG_FP];
-	} else if (rule.kind == CFI_FROM_FP && !infer_fp(walk, slot, &base)) {
+	else if (rule.kind == CFI_FROM_FP && !infer_fp(walk, slot, &base))
 		return stop(step, walk_refusal_end(walk, UNWIND_END_REGISTER));
-	}
 	cfa = base + (uint64_t)rule.cfa * 8;
 	if (!walk_read_word(walk, cfa - 8, &ra))
 		return stop(step, walk_refusal_end(walk, UNWIND_END_MEMORY));

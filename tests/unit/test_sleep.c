@@ -194,24 +194,6 @@ static void test_syscalls(void **state)
 	assert_false(syscall_may_be_stopped(&call));
 }
 
-static void test_frame_size(void **state)
-{
-	/* push %rbp; mov %rsp,%rbp; push %r12; push %rbx; mov %edi,%r12d; sub $0x68,%rsp */
-	const uint8_t small[] = {0x55, 0x48, 0x89, 0xe5, 0x41, 0x54, 0x53, 0x41, 0x89,
-	                         0xfc, 0x48, 0x83, 0xec, 0x68, 0x90, 0x90, 0x90};
-	/* push %rbp; mov %rsp,%rbp; sub $0x1230,%rsp */
-	const uint8_t large[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x81,
-	                         0xec, 0x30, 0x12, 0,    0};
-	const uint8_t none[] = {0x48, 0x83, 0xec, 0x28, 0x90, 0x90, 0x90, 0x90};
-
-	(void)state;
-	assert_int_equal(arch_frame_size(small, sizeof small, 2), 0x68 + 16);
-	assert_int_equal(arch_frame_size(large, sizeof large, 0), 0x1230);
-	assert_int_equal(arch_frame_size(large, sizeof large - 1, 0), 0);
-	assert_int_equal(arch_frame_size(none, sizeof none, 0), 0);
-	assert_int_equal(arch_frame_size(none, 0, 0), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,7 +205,6 @@ int main(void)
 	        cmocka_unit_test(test_back_off),
 	        cmocka_unit_test(test_nothing_is_lost),
 	        cmocka_unit_test(test_syscalls),
-	        cmocka_unit_test(test_frame_size),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
