@@ -181,7 +181,9 @@ def stopped(seconds, mode):
             # before it samples a SIGINT ends it without a profile
             procs.wait_until("it samples", lambda: tracer_of(run))
         run.signal(signal.SIGSTOP)
-        procs.wait_until("the profiler is stopped", lambda: procs.state(run.pid) in ("T", "Z"))
+        # or has ended before, and is taken note of by the attempt
+        procs.wait_until("the profiler is stopped",
+                         lambda: procs.state(run.pid) in ("T", "Z", ""))
         time.sleep(min(seconds, 0.05))
         row.held += held_by_it(ledger.pid)
         if seconds > 0.05:
