@@ -7,9 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+
+/* Descriptors that are left to everybody else: modules, maps, the output. */
+#define DESCRIPTORS_KEPT 1024
 
 static void thread_free(struct thread *thread)
 {
@@ -29,13 +33,31 @@ struct thread *threads_find(const struct thread_table *table, pid_t tid)
 	return (struct thread *)(uintptr_t)value;
 }
 
-/* -1 also when the process has no descriptor left: reads then open by name. */
+/* Whether there are descriptors to spare, given one that was just opened. */
+static bool is_spare(int fd)
+{
+	struct rlimit limit;
+	rlim_t kept;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return true;
+	kept = limit.rlim_cur / 4 < DESCRIPTORS_KEPT ? limit.rlim_cur / 4
+	                                             : DESCRIPTORS_KEPT;
+	return (rlim_t)fd < limit.rlim_cur - kept;
+}
+
+/* -1 also when the process has few descriptors left: reads then open by name. */
 static int open_file(const struct target *target, pid_t tid, const char *file)
 {
 	char path[64];
+	int fd;
 
 	snprintf(path, sizeof path, "%d/%s", tid, file);
-	return openat(target->task_fd, path, O_RDONLY | O_CLOEXEC);
+	fd = openat(target->task_fd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || is_spare(fd))
+		return fd;
+	close(fd);
+	return -1;
 }
 
 static void add_thread(struct thread_table *table, const struct target *target,
