@@ -19,7 +19,8 @@
  * and against elfutils, by the code at which its stack and auto's part:
  *
  *   eu-equal         they do not: all frames are equal, and both reached the end
- *   eu-stopped       nowhere, but elfutils gave up, and auto went on
+ *   eu-stopped       nowhere, but elfutils gave up, or took a frame of the dynamic
+ *                    linker's for the end, and auto went on
  *   eu-vdso          in the vDSO
  *   eu-jit           in code that no file holds
  *   eu-bare          in code of a file that has no FDE for it
@@ -155,7 +156,9 @@ static enum eu_class class_of(struct comparison *c)
 	if (n == ours->result.nframes && n == eu->nframes &&
 	    eu->complete == (ours->result.end == UNWIND_END_MARKER))
 		return EU_EQUAL;
-	if (n == eu->nframes && !eu->complete)
+	/* That auto is right to go on is told by libunwind. */
+	if (n == eu->nframes && n < ours->result.nframes &&
+	    (!eu->complete || ours->result.end == UNWIND_END_MARKER))
 		return EU_STOPPED;
 	if (n == ours->result.nframes && ours->result.end != UNWIND_END_MARKER)
 		return EU_FURTHER;
