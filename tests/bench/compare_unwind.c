@@ -157,8 +157,8 @@ static enum eu_class class_of(struct comparison *c)
 	    eu->complete == (ours->result.end == UNWIND_END_MARKER))
 		return EU_EQUAL;
 	/* That auto is right to go on is told by libunwind. */
-	if (n == eu->nframes && n < ours->result.nframes &&
-	    (!eu->complete || ours->result.end == UNWIND_END_MARKER))
+	if (n == eu->nframes && (!eu->complete || (n < ours->result.nframes &&
+	                                           ours->result.end == UNWIND_END_MARKER)))
 		return EU_STOPPED;
 	if (n == ours->result.nframes && ours->result.end != UNWIND_END_MARKER)
 		return EU_FURTHER;
