@@ -185,6 +185,9 @@ static bool peek(struct sampler *sampler, struct thread *thread, struct snapshot
 	snap->kind = thread->call.running ? SNAPSHOT_NO_STACK : SNAPSHOT_PEEKED;
 	if (read_status(target, thread, status) < 0 || has_ended(status))
 		return false;
+	/* It has just woken: its account does not show that before the next tick. */
+	if (status->state == 'R' && snap->kind == SNAPSHOT_PEEKED)
+		return false;
 	snap->state = state_of(status, &thread->call);
 	snap->syscall = number_of(thread);
 	if (snap->kind == SNAPSHOT_PEEKED) {
