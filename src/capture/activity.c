@@ -133,40 +133,44 @@ int activity_account(const struct target *target, const struct thread *thread,
 	return read_stat_account(target, thread, out, &state);
 }
 
-static int read_status(const struct target *target, const struct thread *thread,
+static int read_status(const struct target *target, const struct thread *thread, int fd,
                        struct procfs_status *out)
 {
 	char text[4096];
-	ssize_t len = thread_read(target, thread, -1, "status", text, sizeof text);
+	ssize_t len = thread_read(target, thread, fd, "status", text, sizeof text);
 
 	if (len < 0)
 		return (int)len;
 	return procfs_parse_status(text, (size_t)len, out) < 0 ? -EINVAL : 0;
 }
 
-int activity_preemptions(const struct target *target, const struct thread *thread,
-                         uint64_t *n)
+int activity_preemptions(const struct target *target, struct thread *thread, uint64_t *n,
+                         bool *runnable)
 {
+	int fd = thread_keep(target, thread, &thread->status_fd, "status");
 	struct procfs_status status;
-	int r = read_status(target, thread, &status);
+	int r = read_status(target, thread, fd, &status);
 
-	if (r == 0)
-		*n = status.involuntary_switches;
-	return r;
+	if (r < 0)
+		return r;
+	*n = status.involuntary_switches;
+	*runnable = status.state == 'R';
+	return 0;
 }
 
 bool activity_under_seccomp(const struct target *target, const struct thread *thread)
 {
 	struct procfs_status status;
 
-	return read_status(target, thread, &status) < 0 || status.seccomp != 0;
+	return read_status(target, thread, -1, &status) < 0 || status.seccomp != 0;
 }
 
-int activity_processor(const struct target *target, const struct thread *thread)
+int activity_processor(const struct target *target, struct thread *thread)
 {
+	int fd = thread_keep(target, thread, &thread->stat_fd, "stat");
 	struct procfs_stat stat;
 
-	return read_stat(target, thread, -1, &stat) < 0 ? -1 : stat.processor;
+	return read_stat(target, thread, fd, &stat) < 0 ? -1 : stat.processor;
 }
 
 int activity_cpu_ns(const struct target *target, const struct thread *thread,

@@ -34,15 +34,19 @@ int activity_account(const struct target *target, const struct thread *thread,
                      enum cpu_source source, struct procfs_schedstat *out)
         __attribute__((warn_unused_result));
 
-/* How often the thread lost its processor without giving it up; 0 or -errno. */
-int activity_preemptions(const struct target *target, const struct thread *thread,
-                         uint64_t *n) __attribute__((warn_unused_result));
+/*
+ * How often the thread lost its processor without giving it up, and whether it runs
+ * or waits for one now; 0 or -errno. Its `status` is kept open.
+ */
+int activity_preemptions(const struct target *target, struct thread *thread, uint64_t *n,
+                         bool *runnable) __attribute__((warn_unused_result));
 
 /* Whether a seccomp filter watches the thread's system calls; true if that cannot be told. */
 bool activity_under_seccomp(const struct target *target, const struct thread *thread);
 
-/* The processor that the thread is on, or was on last; -1 if that cannot be told. */
-int activity_processor(const struct target *target, const struct thread *thread);
+/* The processor that the thread is on, or was on last; -1 if that cannot be told. Its
+ * `stat` is kept open. */
+int activity_processor(const struct target *target, struct thread *thread);
 
 /* The CPU time the thread has used since it began: 0 or -errno. */
 int activity_cpu_ns(const struct target *target, const struct thread *thread,

@@ -109,13 +109,17 @@ static double affordable(struct budget *budget, const struct budget_reading *rea
 	return budget->tick_ns / allowance(budget, reading);
 }
 
+bool budget_is_due(const struct budget *budget, uint64_t now_ns)
+{
+	return now_ns - budget->last.now_ns >= SETTLE_NS;
+}
+
 void budget_tick(struct budget *budget, const struct budget_reading *reading)
 {
 	uint64_t asked = budget->limits.period_ns;
 	double period = (double)asked;
 
-	if (reading->now_ns - budget->last.now_ns < SETTLE_NS ||
-	    reading->ticks == budget->last.ticks)
+	if (!budget_is_due(budget, reading->now_ns) || reading->ticks == budget->last.ticks)
 		return;
 	if (budget->is_lowered)
 		budget->lowered_ns += reading->now_ns - budget->last.now_ns;

@@ -45,6 +45,9 @@ struct budget {
 void budget_init(struct budget *budget, const struct budget_limits *limits,
                  const struct budget_reading *start);
 
+/* Whether enough time has gone by for the rate to be reckoned anew. */
+bool budget_is_due(const struct budget *budget, uint64_t now_ns);
+
 /* After a tick: the period may be another from now on. */
 void budget_tick(struct budget *budget, const struct budget_reading *reading);
 

@@ -37,6 +37,9 @@
 /* A running thread is billed at the scheduler's ticks. */
 #define ACCOUNT_LAG_NS (10 * NS_PER_MS)
 
+/* How old the knowledge may be that the profiler is not stopped. */
+#define STOPPED_READ_NS (20 * NS_PER_MS)
+
 /* A tick is late when more than this part of a period has gone by. */
 #define LATE_PART 10
 
@@ -59,24 +62,32 @@ static uint64_t next_interval(struct sampler *sampler)
 	       sampler->nround;
 }
 
+/* For the next tick or the end. Arming it also takes back that it has expired. */
 static void arm_timer(struct sampler *sampler)
 {
+	uint64_t at = sampler->due_ns < sampler->end_ns ? sampler->due_ns : sampler->end_ns;
 	struct itimerspec when = {
-	        .it_value = {.tv_sec = (time_t)(sampler->due_ns / NS_PER_SEC),
-	                     .tv_nsec = (long)(sampler->due_ns % NS_PER_SEC)},
+	        .it_value = {.tv_sec = (time_t)(at / NS_PER_SEC),
+	                     .tv_nsec = (long)(at % NS_PER_SEC)},
 	};
 
 	(void)timerfd_settime(sampler->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
 /* Whether the profiler is stopped, by Ctrl-Z or a SIGSTOP. */
-static bool is_profiler_stopped(const struct sampler *sampler)
+static bool is_profiler_stopped(struct sampler *sampler, uint64_t now_ns)
 {
 	struct procfs_stat stat;
 	char text[1024];
-	ssize_t n = pread(sampler->profiler_fd, text, sizeof text, 0);
+	ssize_t n;
 
-	return n > 0 && procfs_parse_stat(text, (size_t)n, &stat) == 0 && stat.state == 'T';
+	if (now_ns < sampler->stopped_read_ns + STOPPED_READ_NS)
+		return sampler->is_stopped;
+	n = pread(sampler->profiler_fd, text, sizeof text, 0);
+	sampler->is_stopped = n > 0 && procfs_parse_stat(text, (size_t)n, &stat) == 0 &&
+	                      stat.state == 'T';
+	sampler->stopped_read_ns = now_ns;
+	return sampler->is_stopped;
 }
 
 /*
@@ -116,10 +127,13 @@ static void begin_budget(struct sampler *sampler)
 	sampler->period_ns = sampler->stats.budget.period_ns;
 }
 
-static void keep_budget(struct sampler *sampler)
+static void keep_budget(struct sampler *sampler, uint64_t now_ns)
 {
-	const struct budget_reading reading = read_budget(sampler);
+	struct budget_reading reading;
 
+	if (!budget_is_due(&sampler->stats.budget, now_ns))
+		return;
+	reading = read_budget(sampler);
 	budget_tick(&sampler->stats.budget, &reading);
 	sampler->period_ns = sampler->stats.budget.period_ns;
 }
@@ -133,12 +147,9 @@ void sampler_tell_overhead(struct sampler *sampler)
 
 static void handle_timer(struct sampler *sampler)
 {
-	uint64_t expirations, now;
+	uint64_t now = clock_monotonic_ns();
 
-	if (read(sampler->timer_fd, &expirations, sizeof expirations) < 0)
-		return;
-	now = clock_monotonic_ns();
-	if (is_profiler_stopped(sampler)) {
+	if (is_profiler_stopped(sampler, now)) {
 		/* Who stops us wants to be rid of us for now. */
 		sampler->stats.missed_ticks++;
 	} else {
@@ -150,7 +161,7 @@ static void handle_timer(struct sampler *sampler)
 			sampler_adopt(sampler, now);
 			sampler_tick(sampler, now);
 			sampler_begin_round(sampler);
-			keep_budget(sampler);
+			keep_budget(sampler, now);
 		}
 	}
 	sampler_go(sampler);
@@ -190,25 +201,15 @@ static void run(struct sampler *sampler)
 	        {.fd = sampler->stop_fd, .events = POLLIN},
 	        {.fd = sampler->cut_fd, .events = POLLIN},
 	};
-	uint64_t end_ns = sampler->options.duration_ns
-	                          ? sampler->stats.start_ns + sampler->options.duration_ns
-	                          : UINT64_MAX;
-
 	eventfd_t cuts;
 
+	sampler->end_ns = sampler->options.duration_ns
+	                          ? sampler->stats.start_ns + sampler->options.duration_ns
+	                          : UINT64_MAX;
 	sampler->due_ns = sampler->stats.start_ns + next_interval(sampler);
 	arm_timer(sampler);
 	for (;;) {
-		uint64_t now = clock_monotonic_ns();
-		int timeout = -1;
-
-		if (now >= end_ns)
-			return;
-		if (end_ns != UINT64_MAX)
-			timeout = (int)((end_ns - now + NS_PER_MS - 1) / NS_PER_MS);
-		if (sampler->cut.asked && (timeout < 0 || timeout > CUT_AGAIN_MS))
-			timeout = CUT_AGAIN_MS;
-		if (poll(fds, 4, timeout) < 0) {
+		if (poll(fds, 4, sampler->cut.asked ? CUT_AGAIN_MS : -1) < 0) {
 			if (errno != EINTR || apart_is_orphan())
 				return;
 			continue;
@@ -220,6 +221,8 @@ static void run(struct sampler *sampler)
 			read_clocks(sampler);
 			(void)sampler_drain(sampler);
 		}
+		if (clock_monotonic_ns() >= sampler->end_ns)
+			return;
 		if (fds[0].revents) {
 			handle_timer(sampler);
 			if (sampler_is_over(sampler))
@@ -463,7 +466,7 @@ static int open_fds(struct sampler *sampler, struct error *err)
 	sampler->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sampler->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sampler->cut_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	sampler->profiler_fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	sampler->profiler_fd = open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC);
 	if (sampler->timer_fd < 0 || sampler->child_fd < 0 || sampler->stop_fd < 0 ||
 	    sampler->done_fd < 0 || sampler->cut_fd < 0)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot set up the sampler: %s",
@@ -501,7 +504,7 @@ struct sampler *sampler_new(const struct sampler_options *options,
 	sampler->cut_fd = -1;
 	sampler->profiler_fd = -1;
 	sampler->nround = 1;
-	sampler->cpu = -1;
+	sampler->cpu = sampler->home = -1;
 	if (open_fds(sampler, err) < 0) {
 		sampler_free(sampler);
 		return NULL;

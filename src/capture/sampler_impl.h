@@ -23,6 +23,7 @@
 struct sampler_target {
 	const struct target *target;
 	struct thread_table threads;
+	size_t next_at_rest;     /* in their list: the next to be looked at */
 	uint64_t cpu_start_ns;   /* its CPU clock at the start */
 	uint64_t cpu_ns;         /* at the last look */
 	uint64_t cpu_changed_ns; /* CLOCK_MONOTONIC when it was last seen to move */
@@ -71,16 +72,21 @@ struct sampler {
 	uint64_t period_ns;                    /* as the budget allows */
 	uint64_t cpu_start_ns;                 /* what we had used when the budget began */
 	uint64_t due_ns;                       /* of the next tick */
+	uint64_t end_ns;                       /* of the run; UINT64_MAX: open */
 	uint64_t random;
 	int timer_fd, child_fd, stop_fd, done_fd, cut_fd;
 	struct apart apart; /* the process that all of this runs in */
 	int profiler_fd;    /* /proc/PID/stat of ours: are we stopped? */
+	bool is_stopped;
+	uint64_t stopped_read_ns; /* when that was read */
 	bool started;
 	bool can_visit;                /* see visit.c */
 	cpu_set_t cpus;                /* where we may run */
 	ARRAY(struct thread *) visits; /* still to be made in this round */
 	size_t nround;                 /* processors that this round visits; at least 1 */
 	int cpu;                       /* where we wait for the next tick; -1: anywhere */
+	int home;                      /* the one processor we may run on; -1: any */
+	bool is_realtime;
 };
 
 /* The process of a thread. */

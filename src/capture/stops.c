@@ -5,7 +5,7 @@
  * name and the hand-over come after it runs again.
  */
 #include <errno.h>
-#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -146,6 +146,7 @@ static void hand_over_running(struct sampler *sampler, struct thread *thread,
 
 	if (activity_account(st->target, thread, sampler->options.cpu_source, &account) < 0)
 		account = thread->seen; /* it has just ended */
+	thread->seen = account;
 	snap->count = 1;
 	snap->cpu_ns = claim(&thread->claimed_ns, account.run_ns, elapsed);
 	snap->wait_ns = claim(&thread->waited_ns, account.wait_ns, elapsed);
@@ -235,16 +236,16 @@ void sampler_drain_briefly(struct sampler *sampler)
 
 void sampler_await(struct sampler *sampler, const struct thread *thread)
 {
-	struct pollfd p = {.fd = sampler->child_fd, .events = POLLIN};
 	uint64_t until = clock_monotonic_ns() + AWAIT_NS, now;
+	sigset_t child;
 
-	(void)sampler_drain(sampler);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
 	/* Asleep, so that the thread can run on this very processor, and stop. */
 	while (thread->stop_open && (now = clock_monotonic_ns()) < until) {
-		struct timespec left = {.tv_nsec = (long)(until - now)};
+		const struct timespec left = {.tv_nsec = (long)(until - now)};
 
-		if (ppoll(&p, 1, &left, NULL) > 0)
-			sampler_clear_child(sampler);
+		(void)sigtimedwait(&child, NULL, &left);
 		(void)sampler_drain(sampler);
 	}
 }

@@ -15,12 +15,21 @@
 /* Descriptors that are left to everybody else: modules, maps, the output. */
 #define DESCRIPTORS_KEPT 1024
 
+/* A file that nobody has asked for yet. */
+#define NOT_TRIED (-2)
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 static void thread_free(struct thread *thread)
 {
-	if (thread->cpu_fd >= 0)
-		close(thread->cpu_fd);
-	if (thread->syscall_fd >= 0)
-		close(thread->syscall_fd);
+	close_fd(thread->cpu_fd);
+	close_fd(thread->syscall_fd);
+	close_fd(thread->stat_fd);
+	close_fd(thread->status_fd);
 	free(thread);
 }
 
@@ -70,6 +79,7 @@ static void add_thread(struct thread_table *table, const struct target *target,
 	thread->serial = ++table->next_serial;
 	thread->cpu_fd = open_file(target, tid, cpu_file);
 	thread->syscall_fd = open_file(target, tid, "syscall");
+	thread->stat_fd = thread->status_fd = NOT_TRIED;
 	thread->generation = table->generation;
 	memcpy(thread->comm, target->comm, sizeof thread->comm);
 	array_push(&table->list, thread);
@@ -79,12 +89,13 @@ static void add_thread(struct thread_table *table, const struct target *target,
 /* Those that the scan of this generation did not meet have ended. */
 static void drop_unlisted(struct thread_table *table)
 {
-	size_t kept = 0;
+	size_t kept = 0, nawake = 0;
 
 	for (size_t i = 0; i < table->list.n; i++) {
 		struct thread *thread = table->list.v[i];
 
 		if (thread->generation == table->generation || thread->stop_open) {
+			nawake += i < table->nawake;
 			table->list.v[kept++] = thread;
 		} else {
 			hashmap_remove(&table->by_tid, (uint64_t)thread->tid);
@@ -92,6 +103,27 @@ static void drop_unlisted(struct thread_table *table)
 		}
 	}
 	table->list.n = kept;
+	table->nawake = nawake;
+}
+
+static void swap(struct thread **a, struct thread **b)
+{
+	struct thread *was = *a;
+
+	*a = *b;
+	*b = was;
+}
+
+void threads_wake(struct thread_table *table, size_t i)
+{
+	swap(&table->list.v[i], &table->list.v[table->nawake]);
+	table->nawake++;
+}
+
+void threads_rest(struct thread_table *table, size_t i)
+{
+	table->nawake--;
+	swap(&table->list.v[i], &table->list.v[table->nawake]);
 }
 
 void threads_free_dropped(struct thread_table *table)
@@ -167,6 +199,14 @@ ssize_t thread_read(const struct target *target, const struct thread *thread, in
 		return -errno;
 	buf[n] = '\0';
 	return n;
+}
+
+int thread_keep(const struct target *target, const struct thread *thread, int *fd,
+                const char *file)
+{
+	if (*fd == NOT_TRIED)
+		*fd = open_file(target, thread->tid, file);
+	return *fd;
 }
 
 void thread_read_comm(const struct target *target, struct thread *thread)

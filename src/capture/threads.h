@@ -25,7 +25,9 @@ struct thread {
 	uint64_t comm_read_ns; /* CLOCK_MONOTONIC; 0: not since it was found */
 	int cpu_fd;            /* schedstat or stat; -1: opened at each read */
 	int syscall_fd;
+	int stat_fd, status_fd;       /* see thread_keep */
 	bool blocked;                 /* was seen asleep at the last look */
+	unsigned looks_asleep;        /* so often in a row had it not run since */
 	struct procfs_schedstat seen; /* at the last look */
 	struct procfs_syscall call;   /* when it was last seen to have fallen asleep */
 	struct sleep sleep;           /* kept where sleeping threads count */
@@ -36,6 +38,7 @@ struct thread {
 	uint64_t claimed_at_ns;       /* CLOCK_MONOTONIC of that */
 	int cpu;                      /* to be met there, where it was last: see visit.c */
 	uint64_t preemptions;         /* how often it had lost its CPU before we came */
+	bool was_met;                 /* there, the last time, and nobody else since */
 	bool stop_open;               /* asked to stop, not yet reported */
 	uint64_t stop_asked_ns;
 	unsigned generation; /* of the last scan that listed it */
@@ -43,6 +46,7 @@ struct thread {
 
 struct thread_table {
 	ARRAY(struct thread *) list;
+	size_t nawake; /* list.v[0 … nawake) are looked at at every tick; see tick.c */
 	struct hashmap by_tid;          /* tid -> struct thread * */
 	ARRAY(struct thread *) dropped; /* by the last scan */
 	unsigned generation;
@@ -65,6 +69,11 @@ int threads_scan(struct thread_table *table, const struct target *target,
                  size_t target_index, const char *cpu_file, struct thread_scan *scan)
         __attribute__((warn_unused_result));
 
+/* From those at rest to those awake and back; `i` is its place in the list, which
+ * changes with that of one other. */
+void threads_wake(struct thread_table *table, size_t i);
+void threads_rest(struct thread_table *table, size_t i);
+
 void threads_free_dropped(struct thread_table *table);
 
 /* The thread with this tid, or NULL. */
@@ -78,6 +87,13 @@ void threads_fini(struct thread_table *table);
 ssize_t thread_read(const struct target *target, const struct thread *thread, int fd,
                     const char *file, char *buf, size_t size)
         __attribute__((warn_unused_result));
+
+/*
+ * The open `file` of a thread that is read at every tick, opened at the first call;
+ * `fd` is where it is kept. -1, to be read by name, when descriptors are scarce.
+ */
+int thread_keep(const struct target *target, const struct thread *thread, int *fd,
+                const char *file);
 
 /* Reads its name anew. */
 void thread_read_comm(const struct target *target, struct thread *thread);

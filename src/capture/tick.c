@@ -107,11 +107,23 @@ static bool needs_scan(const struct sampler_target *st, uint64_t now_ns)
 	       (fstat(st->target->task_fd, &task) == 0 && task.st_nlink != st->links);
 }
 
+/* One that was met at this very tick needs no look to be known to run. */
+static bool was_just_met(struct sampler *sampler, struct thread *thread, uint64_t now_ns)
+{
+	if (!thread->was_met || thread->claimed_at_ns <= now_ns)
+		return false;
+	if (sampler->options.sleeping)
+		sampler_awake(sampler, thread, now_ns);
+	return sampler_plan_visit(sampler, thread);
+}
+
 static void look_at(struct sampler *sampler, struct sampler_target *st,
                     struct thread *thread, uint64_t now_ns)
 {
 	const struct sampler_options *options = &sampler->options;
 
+	if (was_just_met(sampler, thread, now_ns))
+		return;
 	switch (activity_look(st->target, thread, options->cpu_source)) {
 	case ACTIVITY_RUNNING:
 		if (options->sleeping)

@@ -34,11 +34,40 @@
 /* So many threads are few: looking at them takes a millisecond or two. */
 #define FEW 64
 
-static bool set_realtime(bool on)
+static bool set_realtime(struct sampler *sampler, bool on)
 {
 	struct sched_param param = {.sched_priority = on ? 1 : 0};
 
-	return sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &param) == 0;
+	if (sampler->is_realtime == on)
+		return true;
+	if (sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &param) < 0)
+		return false;
+	sampler->is_realtime = on;
+	return true;
+}
+
+/* To one processor; -1: to any. */
+static bool move_to(struct sampler *sampler, int cpu)
+{
+	cpu_set_t there = sampler->cpus;
+
+	if (sampler->home == cpu)
+		return true;
+	if (cpu >= 0) {
+		CPU_ZERO(&there);
+		CPU_SET(cpu, &there);
+	}
+	if (sched_setaffinity(0, sizeof there, &there) < 0)
+		return false;
+	sampler->home = cpu;
+	return true;
+}
+
+/* Without a claim on any processor. */
+static void step_back(struct sampler *sampler)
+{
+	(void)set_realtime(sampler, false);
+	(void)move_to(sampler, -1);
 }
 
 void sampler_prepare_visits(struct sampler *sampler)
@@ -46,7 +75,7 @@ void sampler_prepare_visits(struct sampler *sampler)
 	sampler->can_visit = sampler->options.cpu_source == CPU_SOURCE_SCHEDSTAT &&
 	                     sched_getaffinity(0, sizeof sampler->cpus, &sampler->cpus) ==
 	                             0 &&
-	                     set_realtime(true) && set_realtime(false);
+	                     set_realtime(sampler, true) && set_realtime(sampler, false);
 }
 
 bool sampler_plan_visit(struct sampler *sampler, struct thread *thread)
@@ -73,43 +102,45 @@ void sampler_begin_round(struct sampler *sampler)
 
 void sampler_go(struct sampler *sampler)
 {
-	cpu_set_t there;
 	struct thread *first;
 
 	if (sampler->visits.n == 0) {
-		if (sampler->can_visit)
-			(void)set_realtime(false);
+		step_back(sampler);
 		return;
 	}
 	first = sampler->visits.v[(sampler->random >> 16) % sampler->visits.n];
-	CPU_ZERO(&there);
-	CPU_SET(first->cpu, &there);
-	if (sched_setaffinity(0, sizeof there, &there) < 0)
+	if (!move_to(sampler, first->cpu))
 		return;
 	sampler->cpu = first->cpu;
 	for (size_t i = 0; i < sampler->visits.n; i++) {
 		struct thread *thread = sampler->visits.v[i];
+		bool runnable;
 
-		if (thread->cpu == sampler->cpu &&
+		/* Of one that was met the last time the count is known. */
+		if (thread->cpu == sampler->cpu && !thread->was_met &&
 		    activity_preemptions(sampler_target_of(sampler, thread), thread,
-		                         &thread->preemptions) < 0)
+		                         &thread->preemptions, &runnable) < 0)
 			thread->preemptions = UINT64_MAX;
 	}
-	(void)set_realtime(true);
+	(void)set_realtime(sampler, true);
 }
 
 static void meet(struct sampler *sampler, struct thread *thread)
 {
-	const struct target *target = sampler_target_of(sampler, thread);
 	uint64_t preemptions;
+	bool runnable;
 
+	thread->was_met = false;
 	if (thread->stop_open || thread->preemptions == UINT64_MAX ||
-	    activity_preemptions(target, thread, &preemptions) < 0 ||
-	    preemptions == thread->preemptions ||
-	    activity_look(target, thread, sampler->options.cpu_source) != ACTIVITY_RUNNING)
+	    activity_preemptions(sampler_target_of(sampler, thread), thread, &preemptions,
+	                         &runnable) < 0 ||
+	    preemptions == thread->preemptions || !runnable)
 		return;
+	thread->blocked = false;
 	sampler_request(sampler, thread);
 	sampler_await(sampler, thread);
+	thread->was_met = !thread->stop_open;
+	thread->preemptions = preemptions;
 }
 
 void sampler_meet(struct sampler *sampler)
@@ -129,6 +160,5 @@ void sampler_meet(struct sampler *sampler)
 		return;
 	sampler->cpu = -1;
 	if (atomic_load(&sampler->stats.threads) > FEW)
-		(void)set_realtime(false);
-	(void)sched_setaffinity(0, sizeof sampler->cpus, &sampler->cpus);
+		step_back(sampler);
 }
