@@ -4,6 +4,11 @@
  * asked to stop. The CPU time of a thread that ran and sleeps by now waits for its
  * next sample, so no time is lost and no sleeper disturbed; where sleeping threads
  * count, peek.c reads where it sleeps.
+ *
+ * A look costs microseconds, and a process may have thousands of threads that never
+ * do anything. So those that have slept for some looks are at rest: of them only so
+ * many are looked at at a tick, in turn. One that has run since goes back to those
+ * that are looked at every time. Until it is found its CPU time waits for it.
  */
 #include <sys/stat.h>
 
@@ -22,6 +27,12 @@
  * to be sure, and when it is known that there is something to find. */
 #define RESCAN_PART        100
 #define RESCAN_PART_CHANGE 20
+
+/* Looks that find a thread asleep until it is at rest, and how many of those at rest
+ * have their turn at one tick; those that have backed off (sleep.c) may be passed over. */
+#define LOOKS_TO_REST  4
+#define LOOKS_AT_REST  32
+#define PASSED_AT_REST 256
 
 void sampler_open_account(struct sampler *sampler, struct sampler_target *st,
                           struct thread *thread, uint64_t now_ns, bool first)
@@ -74,8 +85,10 @@ bool sampler_scan(struct sampler *sampler, size_t index, uint64_t now_ns, bool f
 	if (!there)
 		return false;
 	st->scan_cost_ns = clock_monotonic_ns() - began_ns;
-	for (size_t i = st->threads.list.n - scan.nnew; i < st->threads.list.n; i++)
+	for (size_t i = st->threads.list.n - scan.nnew; i < st->threads.list.n; i++) {
 		sampler_open_account(sampler, st, st->threads.list.v[i], now_ns, first);
+		threads_wake(&st->threads, i);
+	}
 	sampler->stats.threads_seen += scan.nnew;
 	return true;
 }
@@ -121,10 +134,13 @@ static void look_at(struct sampler *sampler, struct sampler_target *st,
                     struct thread *thread, uint64_t now_ns)
 {
 	const struct sampler_options *options = &sampler->options;
+	enum activity activity;
 
 	if (was_just_met(sampler, thread, now_ns))
 		return;
-	switch (activity_look(st->target, thread, options->cpu_source)) {
+	activity = activity_look(st->target, thread, options->cpu_source);
+	thread->looks_asleep = activity == ACTIVITY_ASLEEP ? thread->looks_asleep + 1 : 0;
+	switch (activity) {
 	case ACTIVITY_RUNNING:
 		if (options->sleeping)
 			sampler_awake(sampler, thread, now_ns);
@@ -154,19 +170,61 @@ static void look_at(struct sampler *sampler, struct sampler_target *st,
 	}
 }
 
-static void look_at_all(struct sampler *sampler, struct sampler_target *st, uint64_t now_ns)
+/* False: it is not its turn. */
+static bool look_if_due(struct sampler *sampler, struct sampler_target *st,
+                        struct thread *thread, uint64_t now_ns)
+{
+	if (thread->stop_open || sampler->tick < thread->sleep.next_tick ||
+	    !sampler_wants(sampler, thread->tid))
+		return false;
+	look_at(sampler, st, thread, now_ns);
+	/* Nobody stands still while the others are looked at. */
+	if (sampler->nstops_open > 0)
+		(void)sampler_drain(sampler);
+	return true;
+}
+
+static bool may_rest(const struct sampler *sampler, const struct thread *thread)
+{
+	/* Where it sleeps is still to be read. */
+	if (sampler->options.sleeping && !thread->sleep.holds)
+		return false;
+	return thread->looks_asleep >= LOOKS_TO_REST;
+}
+
+static void look_at_awake(struct sampler *sampler, struct sampler_target *st,
+                          uint64_t now_ns)
 {
 	st->unobserved = false;
-	for (size_t t = 0; t < st->threads.list.n; t++) {
-		struct thread *thread = st->threads.list.v[t];
+	for (size_t i = st->threads.nawake; i-- > 0;) {
+		struct thread *thread = st->threads.list.v[i];
 
-		if (thread->stop_open || sampler->tick < thread->sleep.next_tick ||
-		    !sampler_wants(sampler, thread->tid))
+		if (look_if_due(sampler, st, thread, now_ns) && may_rest(sampler, thread))
+			threads_rest(&st->threads, i);
+	}
+}
+
+static void look_at_resting(struct sampler *sampler, struct sampler_target *st,
+                            uint64_t now_ns)
+{
+	struct thread_table *threads = &st->threads;
+	size_t looks = 0, left = threads->list.n - threads->nawake;
+
+	if (left > PASSED_AT_REST)
+		left = PASSED_AT_REST;
+	for (; left > 0 && looks < LOOKS_AT_REST; left--) {
+		size_t i = st->next_at_rest;
+		struct thread *thread;
+
+		if (i < threads->nawake || i >= threads->list.n)
+			i = threads->nawake;
+		st->next_at_rest = i + 1;
+		thread = threads->list.v[i];
+		if (!look_if_due(sampler, st, thread, now_ns))
 			continue;
-		look_at(sampler, st, thread, now_ns);
-		/* Nobody stands still while the others are looked at. */
-		if (sampler->nstops_open > 0)
-			(void)sampler_drain(sampler);
+		looks++;
+		if (!may_rest(sampler, thread))
+			threads_wake(threads, i);
 	}
 }
 
@@ -184,7 +242,8 @@ void sampler_tick(struct sampler *sampler, uint64_t now_ns)
 		if (is_awake(st, now_ns) || st->unobserved) {
 			if (needs_scan(st, now_ns))
 				(void)sampler_scan(sampler, i, now_ns, false);
-			look_at_all(sampler, st, now_ns);
+			look_at_awake(sampler, st, now_ns);
+			look_at_resting(sampler, st, now_ns);
 		}
 		nthreads += st->threads.list.n;
 	}
