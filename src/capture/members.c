@@ -23,7 +23,8 @@ void sampler_add_target(struct sampler *sampler, const struct target *target, bo
 		sampler->targets = array_grow(sampler->targets, &sampler->targets_cap,
 		                              index + 1, sizeof *sampler->targets);
 	st = &sampler->targets[index];
-	*st = (struct sampler_target){.target = target, .cpu_changed_ns = now_ns};
+	*st = (struct sampler_target){
+	        .target = target, .cpu_changed_ns = now_ns, .ahead_ns = INT64_MAX};
 	sampler->ntargets++;
 	array_push(&sampler->live, index);
 	(void)!target_cpu_ns(target, &st->cpu_ns);

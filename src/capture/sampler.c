@@ -182,16 +182,6 @@ void sampler_clear_child(struct sampler *sampler)
 		;
 }
 
-/* A zombie's clock still tells its total, until its parent takes its status. */
-static void read_clocks(struct sampler *sampler)
-{
-	for (size_t i = 0; i < sampler->live.n; i++) {
-		struct sampler_target *st = &sampler->targets[sampler->live.v[i]];
-
-		(void)!target_cpu_ns(st->target, &st->cpu_ns);
-	}
-}
-
 /* Ticks and reports until the time is up, someone says stop, or nobody is left. */
 static void run(struct sampler *sampler)
 {
@@ -218,7 +208,6 @@ static void run(struct sampler *sampler)
 			return;
 		if (fds[1].revents) {
 			sampler_clear_child(sampler);
-			read_clocks(sampler);
 			(void)sampler_drain(sampler);
 		}
 		if (clock_monotonic_ns() >= sampler->end_ns)
@@ -276,15 +265,14 @@ static void add_unsampled(struct sampler *sampler, const struct thread *thread,
 }
 
 /* By how much the accounts of running threads may lag behind the process's clock. */
-static uint64_t greatest_lag(const struct sampler_target *st)
+static uint64_t greatest_lag(const struct sampler *sampler, const struct sampler_target *st)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	uint64_t running = 0;
 
 	for (size_t i = 0; i < st->threads.list.n; i++)
 		running += !st->threads.list.v[i]->blocked;
-	if (cpus > 0 && running > (uint64_t)cpus)
-		running = (uint64_t)cpus;
+	if (running > sampler->nprocessors)
+		running = sampler->nprocessors;
 	return running * ACCOUNT_LAG_NS;
 }
 
@@ -363,7 +351,7 @@ void sampler_close_sleeps(struct sampler *sampler, size_t index, uint64_t now_ns
 void sampler_balance(struct sampler *sampler, size_t index, bool end)
 {
 	struct sampler_target *st = &sampler->targets[index];
-	uint64_t told = st->result.unsampled_ns, lag = end ? 0 : greatest_lag(st);
+	uint64_t told = st->result.unsampled_ns, lag = end ? 0 : greatest_lag(sampler, st);
 	uint64_t total, waiting, claimed;
 
 	(void)!target_cpu_ns(st->target, &st->cpu_ns);
@@ -488,6 +476,7 @@ struct sampler *sampler_new(const struct sampler_options *options,
 	struct sampler *sampler = xcalloc(1, sizeof *sampler);
 	pid_t *tids = xcalloc(options->nonly_tids + 1, sizeof *tids);
 	uint64_t now = clock_monotonic_ns();
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	sampler->options = *options;
 	for (size_t i = 0; i < options->nonly_tids; i++)
@@ -504,6 +493,7 @@ struct sampler *sampler_new(const struct sampler_options *options,
 	sampler->cut_fd = -1;
 	sampler->profiler_fd = -1;
 	sampler->nround = 1;
+	sampler->nprocessors = cpus > 0 ? (size_t)cpus : 1;
 	sampler->cpu = sampler->home = -1;
 	if (open_fds(sampler, err) < 0) {
 		sampler_free(sampler);

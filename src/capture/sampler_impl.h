@@ -23,7 +23,11 @@
 struct sampler_target {
 	const struct target *target;
 	struct thread_table threads;
-	size_t next_at_rest;     /* in their list: the next to be looked at */
+	size_t next_at_rest; /* in their list: the next to be looked at */
+	size_t search;       /* so many at rest are still to be looked at for who works */
+	uint64_t known_ns; /* what looks have seen the threads use since they were known */
+	int64_t ahead_ns;  /* the clock was ahead of that by so much, at least */
+	uint64_t clock_tick;     /* when the clock was read */
 	uint64_t cpu_start_ns;   /* its CPU clock at the start */
 	uint64_t cpu_ns;         /* at the last look */
 	uint64_t cpu_changed_ns; /* CLOCK_MONOTONIC when it was last seen to move */
@@ -82,6 +86,7 @@ struct sampler {
 	bool started;
 	bool can_visit;                /* see visit.c */
 	cpu_set_t cpus;                /* where we may run */
+	size_t nprocessors;            /* the machine has */
 	ARRAY(struct thread *) visits; /* still to be made in this round */
 	size_t nround;                 /* processors that this round visits; at least 1 */
 	int cpu;                       /* where we wait for the next tick; -1: anywhere */
@@ -115,6 +120,14 @@ bool sampler_make_cut(struct sampler *sampler);
 
 /* tick.c: looks at every thread of every target and asks those that run to stop. */
 void sampler_tick(struct sampler *sampler, uint64_t now_ns);
+/* tick.c: looks at one thread; false: it is not its turn. */
+bool sampler_look(struct sampler *sampler, struct sampler_target *st, struct thread *thread,
+                  uint64_t now_ns);
+/* rest.c: looks at all that are awake and at some that are at rest. */
+void sampler_look_at_all(struct sampler *sampler, struct sampler_target *st,
+                         uint64_t now_ns);
+/* rest.c: what a thread's account has been seen to say. */
+void sampler_note_cpu(struct sampler_target *st, struct thread *thread, uint64_t run_ns);
 /* tick.c: lists a target's threads; new ones start their account at 0, or at
  * what they have used so far when `first`. False when the target is gone. */
 bool sampler_scan(struct sampler *sampler, size_t index, uint64_t now_ns, bool first);

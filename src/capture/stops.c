@@ -147,6 +147,7 @@ static void hand_over_running(struct sampler *sampler, struct thread *thread,
 	if (activity_account(st->target, thread, sampler->options.cpu_source, &account) < 0)
 		account = thread->seen; /* it has just ended */
 	thread->seen = account;
+	sampler_note_cpu(st, thread, account.run_ns);
 	snap->count = 1;
 	snap->cpu_ns = claim(&thread->claimed_ns, account.run_ns, elapsed);
 	snap->wait_ns = claim(&thread->waited_ns, account.wait_ns, elapsed);
@@ -198,13 +199,21 @@ static void handle_stopped(struct sampler *sampler, struct thread *thread,
 }
 
 /* A tracee is gone. */
-static void handle_ended(struct sampler *sampler, const struct tracer_stop *stop)
+static void handle_ended(struct sampler *sampler, struct tracer_stop *stop)
 {
 	struct thread *thread = find_thread(sampler, stop->tid);
+	struct sampler_target *st;
 
+	if (thread) {
+		/* A zombie's clock still tells its total, until its parent takes its
+		 * status. */
+		st = &sampler->targets[thread->target];
+		(void)!target_cpu_ns(st->target, &st->cpu_ns);
+	}
+	tracer_take_end(stop);
 	if (!thread)
 		return;
-	sampler->targets[thread->target].rescan = true;
+	st->rescan = true;
 	if (thread->stop_open && !thread->stop_is_of_sleeper)
 		count_missed(sampler, &sampler->stats.missed_unstopped);
 	close_stop(sampler, thread);

@@ -28,6 +28,7 @@ struct thread {
 	int stat_fd, status_fd;       /* see thread_keep */
 	bool blocked;                 /* was seen asleep at the last look */
 	unsigned looks_asleep;        /* so often in a row had it not run since */
+	uint64_t known_ns;            /* CPU time, of the process's known_ns: see rest.c */
 	struct procfs_schedstat seen; /* at the last look */
 	struct procfs_syscall call;   /* when it was last seen to have fallen asleep */
 	struct sleep sleep;           /* kept where sleeping threads count */
@@ -46,7 +47,7 @@ struct thread {
 
 struct thread_table {
 	ARRAY(struct thread *) list;
-	size_t nawake; /* list.v[0 … nawake) are looked at at every tick; see tick.c */
+	size_t nawake; /* list.v[0 … nawake) are looked at at every tick; see rest.c */
 	struct hashmap by_tid;          /* tid -> struct thread * */
 	ARRAY(struct thread *) dropped; /* by the last scan */
 	unsigned generation;

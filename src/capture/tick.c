@@ -4,11 +4,6 @@
  * asked to stop. The CPU time of a thread that ran and sleeps by now waits for its
  * next sample, so no time is lost and no sleeper disturbed; where sleeping threads
  * count, peek.c reads where it sleeps.
- *
- * A look costs microseconds, and a process may have thousands of threads that never
- * do anything. So those that have slept for some looks are at rest: of them only so
- * many are looked at at a tick, in turn. One that has run since goes back to those
- * that are looked at every time. Until it is found its CPU time waits for it.
  */
 #include <sys/stat.h>
 
@@ -20,6 +15,10 @@
  * the beginning of a burst must not be passed over. */
 #define IDLE_AFTER_NS (1 * NS_PER_SEC)
 
+/* The kernel sums that clock up over all threads: with many of them it is read at one
+ * tick of so many as they have this number. */
+#define CLOCK_THREADS 128
+
 /* Threads that come and go in equal numbers do not change the link count. */
 #define RESCAN_AFTER_NS (100 * NS_PER_MS)
 
@@ -27,12 +26,6 @@
  * to be sure, and when it is known that there is something to find. */
 #define RESCAN_PART        100
 #define RESCAN_PART_CHANGE 20
-
-/* Looks that find a thread asleep until it is at rest, and how many of those at rest
- * have their turn at one tick; those that have backed off (sleep.c) may be passed over. */
-#define LOOKS_TO_REST  4
-#define LOOKS_AT_REST  32
-#define PASSED_AT_REST 256
 
 void sampler_open_account(struct sampler *sampler, struct sampler_target *st,
                           struct thread *thread, uint64_t now_ns, bool first)
@@ -45,6 +38,7 @@ void sampler_open_account(struct sampler *sampler, struct sampler_target *st,
 		thread->claimed_ns = account.run_ns;
 		thread->waited_ns = account.wait_ns;
 		thread->seen = account;
+		thread->known_ns = account.run_ns;
 		st->baseline_ns += account.run_ns;
 	}
 	sleep_begin(&thread->sleep, &account, now_ns);
@@ -87,19 +81,23 @@ bool sampler_scan(struct sampler *sampler, size_t index, uint64_t now_ns, bool f
 	st->scan_cost_ns = clock_monotonic_ns() - began_ns;
 	for (size_t i = st->threads.list.n - scan.nnew; i < st->threads.list.n; i++) {
 		sampler_open_account(sampler, st, st->threads.list.v[i], now_ns, first);
-		threads_wake(&st->threads, i);
+		if (sampler_wants(sampler, st->threads.list.v[i]->tid))
+			threads_wake(&st->threads, i);
 	}
 	sampler->stats.threads_seen += scan.nnew;
 	return true;
 }
 
 /* Whether the process has used CPU lately. */
-static bool is_awake(struct sampler_target *st, uint64_t now_ns)
+static bool is_awake(struct sampler *sampler, struct sampler_target *st, uint64_t now_ns)
 {
-	uint64_t cpu_ns;
+	uint64_t cpu_ns, every = st->threads.list.n / CLOCK_THREADS;
 
+	if (sampler->tick < st->clock_tick + every)
+		return now_ns - st->cpu_changed_ns < IDLE_AFTER_NS;
 	if (target_cpu_ns(st->target, &cpu_ns) < 0)
 		return true;
+	st->clock_tick = sampler->tick;
 	if (cpu_ns != st->cpu_ns) {
 		st->cpu_ns = cpu_ns;
 		st->cpu_changed_ns = now_ns;
@@ -139,6 +137,7 @@ static void look_at(struct sampler *sampler, struct sampler_target *st,
 	if (was_just_met(sampler, thread, now_ns))
 		return;
 	activity = activity_look(st->target, thread, options->cpu_source);
+	sampler_note_cpu(st, thread, thread->seen.run_ns);
 	thread->looks_asleep = activity == ACTIVITY_ASLEEP ? thread->looks_asleep + 1 : 0;
 	switch (activity) {
 	case ACTIVITY_RUNNING:
@@ -170,9 +169,8 @@ static void look_at(struct sampler *sampler, struct sampler_target *st,
 	}
 }
 
-/* False: it is not its turn. */
-static bool look_if_due(struct sampler *sampler, struct sampler_target *st,
-                        struct thread *thread, uint64_t now_ns)
+bool sampler_look(struct sampler *sampler, struct sampler_target *st, struct thread *thread,
+                  uint64_t now_ns)
 {
 	if (thread->stop_open || sampler->tick < thread->sleep.next_tick ||
 	    !sampler_wants(sampler, thread->tid))
@@ -182,50 +180,6 @@ static bool look_if_due(struct sampler *sampler, struct sampler_target *st,
 	if (sampler->nstops_open > 0)
 		(void)sampler_drain(sampler);
 	return true;
-}
-
-static bool may_rest(const struct sampler *sampler, const struct thread *thread)
-{
-	/* Where it sleeps is still to be read. */
-	if (sampler->options.sleeping && !thread->sleep.holds)
-		return false;
-	return thread->looks_asleep >= LOOKS_TO_REST;
-}
-
-static void look_at_awake(struct sampler *sampler, struct sampler_target *st,
-                          uint64_t now_ns)
-{
-	st->unobserved = false;
-	for (size_t i = st->threads.nawake; i-- > 0;) {
-		struct thread *thread = st->threads.list.v[i];
-
-		if (look_if_due(sampler, st, thread, now_ns) && may_rest(sampler, thread))
-			threads_rest(&st->threads, i);
-	}
-}
-
-static void look_at_resting(struct sampler *sampler, struct sampler_target *st,
-                            uint64_t now_ns)
-{
-	struct thread_table *threads = &st->threads;
-	size_t looks = 0, left = threads->list.n - threads->nawake;
-
-	if (left > PASSED_AT_REST)
-		left = PASSED_AT_REST;
-	for (; left > 0 && looks < LOOKS_AT_REST; left--) {
-		size_t i = st->next_at_rest;
-		struct thread *thread;
-
-		if (i < threads->nawake || i >= threads->list.n)
-			i = threads->nawake;
-		st->next_at_rest = i + 1;
-		thread = threads->list.v[i];
-		if (!look_if_due(sampler, st, thread, now_ns))
-			continue;
-		looks++;
-		if (!may_rest(sampler, thread))
-			threads_wake(threads, i);
-	}
 }
 
 void sampler_tick(struct sampler *sampler, uint64_t now_ns)
@@ -239,11 +193,10 @@ void sampler_tick(struct sampler *sampler, uint64_t now_ns)
 
 		if (st->result.gone)
 			continue;
-		if (is_awake(st, now_ns) || st->unobserved) {
+		if (is_awake(sampler, st, now_ns) || st->unobserved) {
 			if (needs_scan(st, now_ns))
 				(void)sampler_scan(sampler, i, now_ns, false);
-			look_at_awake(sampler, st, now_ns);
-			look_at_resting(sampler, st, now_ns);
+			sampler_look_at_all(sampler, st, now_ns);
 		}
 		nthreads += st->threads.list.n;
 	}

@@ -109,7 +109,7 @@ static bool is_stopping_signal(int sig)
 }
 
 /*
- * A report is only looked at (WNOWAIT), never taken. Taking it makes the kernel
+ * The report of a stop is only looked at (WNOWAIT), never taken. Taking it makes the kernel
  * forget which signal is being delivered, and leaves that to the detach: killed
  * between the two, we would take the signal with us. A report that was not taken is
  * dropped by the detach; should we die instead, the thread gets its signal.
@@ -126,7 +126,6 @@ enum tracer_event tracer_next(struct tracer_stop *stop)
 	stop->tid = info.si_pid;
 	if (info.si_code != CLD_TRAPPED) {
 		stop->event = TRACER_ENDED;
-		(void)waitpid(stop->tid, &stop->wait_status, WNOHANG | __WALL);
 		return stop->event;
 	}
 	stop->event = TRACER_STOPPED;
@@ -139,6 +138,11 @@ enum tracer_event tracer_next(struct tracer_stop *stop)
 		stop->is_interrupt = !stop->group_stop;
 	}
 	return stop->event;
+}
+
+void tracer_take_end(struct tracer_stop *stop)
+{
+	(void)waitpid(stop->tid, &stop->wait_status, WNOHANG | __WALL);
 }
 
 int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)

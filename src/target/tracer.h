@@ -23,7 +23,7 @@
 enum tracer_event {
 	TRACER_NONE,    /* nothing has been reported: do something else */
 	TRACER_STOPPED, /* a thread stands still: look, then release it */
-	TRACER_ENDED,   /* a tracee or a child of ours is gone: nothing to release */
+	TRACER_ENDED,   /* a tracee or a child of ours is gone: tracer_take_end */
 };
 
 struct tracer_stop {
@@ -35,7 +35,7 @@ struct tracer_stop {
 	/* Set by the caller before tracer_undo_eintr: for how long at most the thread can
 	 * have slept when it stopped; 0: not known. */
 	uint64_t asleep_ns;
-	int wait_status; /* of TRACER_ENDED, as waitpid gives it */
+	int wait_status; /* as waitpid gives it, after tracer_take_end */
 };
 
 /* Takes SIGCHLD, which must be blocked in every thread. Once, before the first
@@ -54,6 +54,10 @@ int tracer_request(pid_t tid) __attribute__((warn_unused_result));
 
 /* Takes the next report, without waiting. Fills *stop; returns its event. */
 enum tracer_event tracer_next(struct tracer_stop *stop);
+
+/* Takes the report of an end, which would come again and again; from then on the
+ * process may vanish. */
+void tracer_take_end(struct tracer_stop *stop);
 
 /* Copies the registers of a stopped thread: 0 or -errno. */
 int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)

@@ -7,6 +7,7 @@ milliseconds, and taken at the two points of time that the profile names.
 """
 
 import os
+import re
 import signal
 import sys
 import time
@@ -69,13 +70,34 @@ def test_threads_that_come_and_go():
            lambda: profiler.top_text(run.profile))
 
 
+def test_one_of_many_works():
+    """Who has long been idle is found soon after it begins to work. In turns it would
+    take 62 ticks, which is more than a turn has."""
+    victim = Victim("relay", 2000, 400)
+    run = profiler.profile(victim.pid, 8)
+    rate = float(re.search(r"rate +([0-9.]+) Hz", run.stderr)[1])
+    found = run.profile.total("samples") / (run.profile.total("cpu") / 1e9 * rate)
+    tap.at_least(found, 0.55, "the one of 2000 threads that works is seen at most ticks", run)
+
+
+def wait_for_rest(pid):
+    """Until it has used no CPU time for a second, however long that takes."""
+    before, now = -1, procs.cpu_ns(pid)
+    while now != before:
+        time.sleep(1)
+        before, now = now, procs.cpu_ns(pid)
+
+
 def test_a_burst_inside_of_the_run():
     """Nothing at either end of the run: the sum is that of the burst."""
     victim = Victim("work", 2, "wait")
     before = procs.cpu_ns(victim.pid)
-    run = profiler.Run("-p", victim.pid, "-d", "6")
+    run = profiler.Run("-p", victim.pid, "-d", "0")
     time.sleep(1)
     victim.process.send_signal(signal.SIGUSR1)
+    procs.wait_until("it works", lambda: procs.cpu_ns(victim.pid) > before)
+    wait_for_rest(victim.pid)
+    run.signal(signal.SIGINT)
     run.finish()
     used = procs.cpu_ns(victim.pid) - before
     tap.equal(run.status, 0, "the run ends well", str(run))
@@ -123,6 +145,7 @@ if __name__ == "__main__":
         test_bursts,
         test_high_rate,
         test_threads_that_come_and_go,
+        test_one_of_many_works,
         test_a_burst_inside_of_the_run,
         test_a_target_that_ends,
         test_thread_clocks,

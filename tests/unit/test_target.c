@@ -203,8 +203,11 @@ static void test_launch_fails(void **state)
 static enum tracer_event next_report(struct tracer_stop *stop)
 {
 	for (int i = 0; i < 5000; i++) {
-		if (tracer_next(stop) != TRACER_NONE)
+		if (tracer_next(stop) != TRACER_NONE) {
+			if (stop->event == TRACER_ENDED)
+				tracer_take_end(stop);
 			return stop->event;
+		}
 		usleep(1000);
 	}
 	return TRACER_NONE;
