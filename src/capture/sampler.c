@@ -27,9 +27,12 @@
 #include "base/privilege.h"
 #include "capture/sampler_impl.h"
 
-/* How long the end waits for threads that were asked to stop and have not run
- * since. What is still open then is released by the kernel. */
-#define LAST_STOPS_NS (300 * NS_PER_MS)
+/*
+ * How long the end waits for threads that were asked to stop and have not run since. A
+ * busy machine may keep one from its processor for long; left to the kernel, it would
+ * meet its next system call with a stop that nobody undoes.
+ */
+#define LAST_STOPS_NS (5 * NS_PER_SEC)
 
 /* When a cut found no room in the queue, it is tried again so soon. */
 #define CUT_AGAIN_MS 1
@@ -54,7 +57,8 @@ static double random_unit(struct sampler *sampler)
 
 /*
  * The time to the next tick: uniform between half and one and a half periods,
- * or that part of one in which a round visits one of its processors, so that no program's own rhythm stays in step with the sampler.
+ * or that part of one in which a round visits one of its processors, so that no
+ * program's own rhythm stays in step with the sampler.
  */
 static uint64_t next_interval(struct sampler *sampler)
 {
@@ -230,7 +234,8 @@ static void take_last_stops(struct sampler *sampler)
 	struct pollfd p = {.fd = sampler->child_fd, .events = POLLIN};
 	uint64_t until = clock_monotonic_ns() + LAST_STOPS_NS;
 
-	while (sampler->nstops_open > 0 && clock_monotonic_ns() < until) {
+	while (sampler->nstops_open > 0 && !apart_is_orphan() &&
+	       clock_monotonic_ns() < until) {
 		if (sampler_drain(sampler) > 0)
 			continue;
 		(void)poll(&p, 1, 10);

@@ -24,7 +24,7 @@
 
 /* Listing threads takes at most one part in so many of the time, when it is only
  * to be sure, and when it is known that there is something to find. */
-#define RESCAN_PART        100
+#define RESCAN_PART        400
 #define RESCAN_PART_CHANGE 20
 
 void sampler_open_account(struct sampler *sampler, struct sampler_target *st,
