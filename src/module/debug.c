@@ -226,8 +226,8 @@ static bool crc_is_right(const struct debug_file *debug)
 
 void debug_file_ask(struct debug_file *debug, const struct elf_image *image)
 {
-	debug->request = fetch_want(image->build_id);
-	debug->asked = debug->request >= 0;
+	debug->request = fetch_want(image->build_id) + 1;
+	debug->asked = debug->request > 0;
 	debug->owner = image;
 }
 
@@ -235,9 +235,9 @@ static void take_answer(struct debug_file *debug)
 {
 	const struct elf_image *owner = debug->owner;
 	size_t *total = owner->total, held = *total;
-	int fd = fetch_take(debug->request);
+	int request = debug->request, fd = fetch_take(request - 1);
 
-	*debug = (struct debug_file){0};
+	*debug = (struct debug_file){.request = request};
 	if (fd < 0)
 		return;
 	if (elf_image_open_fd(&debug->image, fd, total) == 0 &&
@@ -250,7 +250,16 @@ static void take_answer(struct debug_file *debug)
 	            owner->build_id);
 	elf_image_fini(&debug->image);
 	*total = held;
-	*debug = (struct debug_file){0};
+	*debug = (struct debug_file){.request = request};
+}
+
+bool debug_file_is_copy(const struct debug_file *held, const struct debug_file *other,
+                        uint64_t *budget)
+{
+	if (held->request || other->request)
+		return held->request == other->request;
+	return held->found == other->found &&
+	       (!held->found || elf_image_is_copy(&held->image, &other->image, budget));
 }
 
 bool debug_file_prove(struct debug_file *debug)

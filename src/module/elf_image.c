@@ -382,6 +382,8 @@ static int open_fd(struct elf_image *image)
 	if (!S_ISREG(st.st_mode) || st.st_size < 0)
 		return -ENOEXEC;
 	image->size = (uint64_t)st.st_size;
+	image->dev = st.st_dev;
+	image->inode = st.st_ino;
 	return open_image(image);
 }
 
@@ -416,6 +418,13 @@ void elf_image_fini(struct elf_image *image)
 	array_fini(&image->code);
 	for (size_t i = 0; i < ELF_NPAGES; i++)
 		free(image->page[i].data);
+}
+
+void elf_image_free(struct elf_image *image)
+{
+	if (image)
+		elf_image_fini(image);
+	free(image);
 }
 
 /* Bytes of a segment as a view of our own. */

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include <gelf.h>
+#include <sys/types.h>
 
 #include "base/array.h"
 #include "module/module.h"
@@ -60,6 +61,8 @@ struct elf_page {
 struct elf_image {
 	int fd;       /* -1: in memory */
 	uint8_t *mem; /* NULL: a file */
+	dev_t dev;    /* of the file, as stat tells them */
+	ino_t inode;
 	uint64_t size;
 	Elf *elf;
 	uint64_t entry;
@@ -95,6 +98,20 @@ int elf_image_open_memory(struct elf_image *image, uint8_t *mem, size_t len, siz
 int elf_image_open_supplement(struct elf_image *image, int fd, size_t *total)
         __attribute__((warn_unused_result));
 void elf_image_fini(struct elf_image *image);
+/* The same of one on the heap, which is freed too. NULL is fine. */
+void elf_image_free(struct elf_image *image);
+
+/* Whether two images are of one file. */
+bool elf_image_is_one(const struct elf_image *a, const struct elf_image *b);
+
+/*
+ * Whether what is read of `held` may stand for `other`: they are one file, or have a
+ * build id and every byte in common, and `held` cannot be changed by anybody but who
+ * could change `other` too. A build id alone proves nothing: whoever made a file has
+ * chosen it. What is read to find out is taken off *budget.
+ */
+bool elf_image_is_copy(const struct elf_image *held, const struct elf_image *other,
+                       uint64_t *budget);
 
 /* Bytes at a file offset; the number copied, fewer at the end of the file. */
 size_t elf_image_read_at(struct elf_image *image, uint64_t offset, void *buf, size_t len);

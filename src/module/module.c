@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "base/array.h"
 #include "base/log.h"
@@ -30,6 +31,7 @@ struct module {
 	struct debug_file debug;
 	bool debug_sought;
 	struct elf_image *supplement; /* to the DWARF; NULL: none */
+	int supplement_request;       /* as debug_file.request */
 	struct elf_image *mini;       /* what .gnu_debugdata holds; NULL: nothing */
 	bool mini_sought;
 	struct functions *functions; /* NULL: nobody has asked */
@@ -37,8 +39,14 @@ struct module {
 	bool vdso;
 };
 
-/* What is known of a file, also that it is none for us (module NULL). */
+/*
+ * What is known of a file, also that it is none for us (module NULL). Where stat and
+ * maps tell different devices, where only the memory is left, and where there is
+ * nothing, it is known of one target alone: another with the same numbers and the
+ * same path may have another file there, and one's memory is not another's.
+ */
 struct cache_file {
+	const struct target *target; /* NULL: of all */
 	uint32_t dev_major;
 	uint32_t dev_minor;
 	uint64_t inode;
@@ -67,19 +75,12 @@ size_t module_cache_bytes(const struct module_cache *cache)
 	return cache->total;
 }
 
-static void free_image(struct elf_image *image)
-{
-	if (image)
-		elf_image_fini(image);
-	free(image);
-}
-
 static void module_free(struct module *module)
 {
 	functions_free(module->functions);
 	debug_file_fini(&module->debug);
-	free_image(module->mini);
-	free_image(module->supplement);
+	elf_image_free(module->mini);
+	elf_image_free(module->supplement);
 	elf_image_fini(&module->image);
 	free(module->path);
 	free(module);
@@ -133,16 +134,48 @@ struct module *module_open_memory(struct module_cache *cache, uint8_t *image, si
 
 /* A path alone would mistake an upgraded file for the old one; an inode alone a
  * new file for a deleted one that failed. */
-static struct cache_file *find_file(struct module_cache *cache, const struct map *map)
+static struct cache_file *find_file(struct module_cache *cache, const struct target *target,
+                                    const struct map *map)
 {
 	for (size_t i = 0; i < cache->files.n; i++) {
 		struct cache_file *file = &cache->files.v[i];
 
-		if (file->inode == map->inode && file->dev_major == map->dev_major &&
+		if ((!file->target || file->target == target) &&
+		    file->inode == map->inode && file->dev_major == map->dev_major &&
 		    file->dev_minor == map->dev_minor && strcmp(file->path, map->path) == 0)
 			return file;
 	}
 	return NULL;
+}
+
+/* Whether the file of a module is the mapped one by the numbers of both. */
+static bool is_certain(const struct module *module, const struct map *map)
+{
+	const struct elf_image *image = &module->image;
+
+	return image->inode == map->inode && major(image->dev) == map->dev_major &&
+	       minor(image->dev) == map->dev_minor;
+}
+
+/* The module of an open file: one that another target has opened by the same path,
+ * or a new one. */
+static struct module *open_or_share(struct module_cache *cache, int fd, const char *path)
+{
+	size_t n = cache->modules.n, held = cache->total;
+	struct module *module = module_open_fd(cache, fd, path);
+
+	for (size_t i = 0; module && i < n; i++) {
+		struct module *known = cache->modules.v[i];
+
+		if (elf_image_is_one(&known->image, &module->image) &&
+		    strcmp(known->path, path) == 0) {
+			module_free(module);
+			cache->modules.n = n;
+			cache->total = held;
+			return known;
+		}
+	}
+	return module;
 }
 
 /* Where the file cannot be had: what is mapped of it, as long as it runs. */
@@ -168,7 +201,7 @@ static struct module *open_mapped_image(struct module_cache *cache,
 static struct module *open_file(struct module_cache *cache, const struct target *target,
                                 const struct map *map)
 {
-	struct cache_file *known = find_file(cache, map), file;
+	struct cache_file *known = find_file(cache, target, map), file;
 	int fd;
 
 	if (known)
@@ -176,6 +209,7 @@ static struct module *open_file(struct module_cache *cache, const struct target 
 	if (cache->files.n >= CACHE_MAX_FILES)
 		return NULL;
 	file = (struct cache_file){
+	        .target = target,
 	        .dev_major = map->dev_major,
 	        .dev_minor = map->dev_minor,
 	        .inode = map->inode,
@@ -183,7 +217,9 @@ static struct module *open_file(struct module_cache *cache, const struct target 
 	};
 	fd = file_open_mapped(target, map);
 	if (fd >= 0) {
-		file.module = module_open_fd(cache, fd, map->path);
+		file.module = open_or_share(cache, fd, map->path);
+		if (file.module && is_certain(file.module, map))
+			file.target = NULL;
 	} else {
 		log_verbose("%s: cannot be opened: %s", map->path, strerror(-fd));
 		file.module = open_mapped_image(cache, target, map);
@@ -264,10 +300,25 @@ struct module *module_reopen(struct module_cache *cache, const struct module *mo
 	return again;
 }
 
-bool module_is_copy(const struct module *a, const struct module *b)
+static bool is_supplement_copy(const struct module *held, const struct module *other,
+                               uint64_t *budget)
 {
-	return a->image.build_id[0] != '\0' && a->image.size == b->image.size &&
-	       strcmp(a->image.build_id, b->image.build_id) == 0;
+	/* It goes with the answer, which is the same. */
+	if (held->debug.request)
+		return true;
+	if (held->supplement_request || other->supplement_request)
+		return held->supplement_request == other->supplement_request;
+	return !held->supplement == !other->supplement &&
+	       (!held->supplement ||
+	        elf_image_is_copy(held->supplement, other->supplement, budget));
+}
+
+bool module_is_copy(const struct module *held, const struct module *other,
+                    uint64_t *budget)
+{
+	return debug_file_is_copy(&held->debug, &other->debug, budget) &&
+	       is_supplement_copy(held, other, budget) &&
+	       elf_image_is_copy(&held->image, &other->image, budget);
 }
 
 const char *module_path(const struct module *module)
@@ -336,6 +387,18 @@ static bool names_itself(const struct module *module)
 	       (section[MODULE_DEBUGDATA].index && unxz_is_built());
 }
 
+/* Looks for the supplement of an image with DWARF, whose name in the target is `path`,
+ * or asks a server. */
+static void find_supplement(struct module *module, const struct target *target,
+                            struct elf_image *image, const char *path)
+{
+	if (!image->has_dwarf || !image->section[MODULE_DEBUGALTLINK].index)
+		return;
+	module->supplement = debug_supplement_find(target, image, path);
+	if (!module->supplement)
+		module->supplement_request = debug_supplement_ask(image);
+}
+
 void module_find_debug(struct module *module, const struct target *target)
 {
 	struct elf_image *image = &module->image;
@@ -346,10 +409,9 @@ void module_find_debug(struct module *module, const struct target *target)
 	if (!image->symtab[MODULE_SYMTAB].index || !image->has_dwarf)
 		debug_file_find(&module->debug, target, image, module->path);
 	if (module->debug.found)
-		module->supplement = debug_supplement_find(target, &module->debug.image,
-		                                           module->debug.path);
+		find_supplement(module, target, &module->debug.image, module->debug.path);
 	else
-		module->supplement = debug_supplement_find(target, image, module->path);
+		find_supplement(module, target, image, module->path);
 	if (!module->debug.found && !names_itself(module))
 		debug_file_ask(&module->debug, image);
 }
@@ -373,8 +435,7 @@ static struct elf_image *open_mini(struct module *module)
 		*total += len;
 		return mini;
 	}
-	elf_image_fini(mini);
-	free(mini);
+	elf_image_free(mini);
 	return NULL;
 }
 
@@ -416,22 +477,32 @@ struct module_symbols module_symbols(struct module *module, enum module_symtab w
 	return elf_image_symbols(&module->debug.image, MODULE_SYMTAB);
 }
 
+/* Whether an image needs no supplement, or its own is at hand. */
+static bool prove_supplement(struct module *module, struct elf_image *image)
+{
+	struct module_view unused;
+
+	if (!image->section[MODULE_DEBUGALTLINK].index)
+		return true;
+	/* What a server has sent was not there when the others were looked for. */
+	if (!module->supplement && !module->supplement_request)
+		find_supplement(module, NULL, image, "");
+	if (!module->supplement && module->supplement_request)
+		module->supplement = debug_supplement_take(image,
+		                                           module->supplement_request);
+	return module->supplement && elf_image_read_dwarf(module->supplement, &unused);
+}
+
 bool module_dwarf(struct module *module, struct module_dwarf *dwarf)
 {
 	struct elf_image *image = &module->image;
-	struct module_view unused;
 
 	if (!image->has_dwarf && debug_file_prove(&module->debug))
 		image = &module->debug.image;
-	if (!image->has_dwarf || !elf_image_read_dwarf(image, &dwarf->line))
-		return false;
-	/* What a server has sent was not there when the others were looked for. */
-	if (image->section[MODULE_DEBUGALTLINK].index && !module->supplement)
-		module->supplement = debug_supplement_find(NULL, image, "");
 	/* Without the rest it is full of holes, and libdw would look for it in places
 	 * that the target may have chosen. */
-	if (image->section[MODULE_DEBUGALTLINK].index &&
-	    (!module->supplement || !elf_image_read_dwarf(module->supplement, &unused)))
+	if (!image->has_dwarf || !elf_image_read_dwarf(image, &dwarf->line) ||
+	    !prove_supplement(module, image))
 		return false;
 	dwarf->elf = image->elf;
 	dwarf->supplement = module->supplement ? module->supplement->elf : NULL;

@@ -64,7 +64,8 @@ size_t module_cache_bytes(const struct module_cache *cache);
  * new: through /proc/PID/map_files, then /proc/PID/root, with device and inode
  * compared, so that a deleted or replaced file is still the one that runs. Where
  * the file is out of reach, an image is made of what is mapped of it: it has the
- * exported symbols, the unwind tables and the build id.
+ * exported symbols, the unwind tables and the build id. Targets share what is known
+ * to be one file; an image of its memory is a target's own.
  * NULL when it has none (anonymous memory) or cannot be read; a file that
  * failed once is not tried again. Owned by the cache.
  */
@@ -88,8 +89,16 @@ struct module *module_open_memory(struct module_cache *cache, uint8_t *image, si
  */
 struct module *module_reopen(struct module_cache *cache, const struct module *module);
 
-/* Whether two modules are copies of one file, going by build id and size. */
-bool module_is_copy(const struct module *a, const struct module *b);
+/* For module_is_copy, of all that are compared in a run. */
+#define MODULE_MAX_COMPARED ((uint64_t)1 << 30)
+
+/*
+ * Whether what is read of `held` may stand for `other`: one file, or one that holds
+ * the same and will (elf_image.h); and the same of their debug files and supplements,
+ * which both have been looked for. May read both, as far as *budget goes.
+ */
+bool module_is_copy(const struct module *held, const struct module *other,
+                    uint64_t *budget);
 
 /* The name to show: its path in the target, or "[vdso]". */
 const char *module_path(const struct module *module);

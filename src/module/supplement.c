@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/reader.h"
 #include "module/debug.h"
+#include "module/fetch.h"
 #include "target/root.h"
 
 #define BUILD_ID_DIR "/usr/lib/debug/.build-id"
@@ -40,25 +41,29 @@ static bool parse_link(struct module_view section, struct alt_link *link)
 	return true;
 }
 
+/* Takes over an open file if it is what the link asks for; else it is closed. */
+static struct elf_image *accept(const struct alt_link *link, size_t *total, int fd)
+{
+	struct elf_image *image = xcalloc(1, sizeof *image);
+	size_t held = *total;
+
+	if (elf_image_open_supplement(image, fd, total) == 0 &&
+	    strcmp(image->build_id, link->build_id) == 0)
+		return image;
+	elf_image_free(image);
+	*total = held;
+	return NULL;
+}
+
 static struct elf_image *try_file(const struct alt_link *link, size_t *total, int root,
                                   const char *path)
 {
-	struct elf_image *image;
-	size_t held = *total;
 	int fd = root_open_file(root, path, ROOT_FOLLOW);
+	struct elf_image *image = fd < 0 ? NULL : accept(link, total, fd);
 
-	if (fd < 0)
-		return NULL;
-	image = xcalloc(1, sizeof *image);
-	if (elf_image_open_supplement(image, fd, total) == 0 &&
-	    strcmp(image->build_id, link->build_id) == 0) {
+	if (image)
 		log_verbose("debug file %s", path);
-		return image;
-	}
-	elf_image_fini(image);
-	free(image);
-	*total = held;
-	return NULL;
+	return image;
 }
 
 static struct elf_image *try_root(const struct alt_link *link, size_t *total, int root,
@@ -100,5 +105,31 @@ struct elf_image *debug_supplement_find(const struct target *target,
 		close(root);
 	}
 	free(dir);
+	return found;
+}
+
+int debug_supplement_ask(struct elf_image *image)
+{
+	struct alt_link link;
+
+	if (!parse_link(elf_image_section(image, MODULE_DEBUGALTLINK), &link))
+		return 0;
+	return fetch_want(link.build_id) + 1;
+}
+
+struct elf_image *debug_supplement_take(struct elf_image *image, int request)
+{
+	int fd = fetch_take(request - 1);
+	struct elf_image *found = NULL;
+	struct alt_link link;
+
+	if (fd < 0)
+		return NULL;
+	if (parse_link(elf_image_section(image, MODULE_DEBUGALTLINK), &link))
+		found = accept(&link, image->total, fd);
+	else
+		close(fd);
+	if (!found)
+		log_verbose("debuginfod: a supplement that came is something else");
 	return found;
 }

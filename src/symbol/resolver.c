@@ -26,6 +26,7 @@ static const struct symbol_source *const sources[] = {
 struct resolver_module {
 	struct module_cache *cache; /* of this one alone: others are opened meanwhile */
 	struct module *module;
+	struct resolver_module *copy_of; /* the one to ask instead; NULL: this one */
 	bool is_read; /* the sources were opened */
 	void *state[NSOURCES];
 	struct lines *lines;     /* NULL: none */
@@ -37,7 +38,7 @@ struct resolver_module {
 
 void resolver_init(struct resolver *resolver, const struct symbol_options *options)
 {
-	*resolver = (struct resolver){.options = *options};
+	*resolver = (struct resolver){.options = *options, .compare = MODULE_MAX_COMPARED};
 	intern_add(&resolver->strings, "", 0);
 }
 
@@ -61,6 +62,7 @@ void resolver_fini(struct resolver *resolver)
 	for (size_t i = 0; i < resolver->modules.n; i++)
 		free_module(resolver->modules.v[i]);
 	array_fini(&resolver->modules);
+	array_fini(&resolver->readers);
 	array_fini(&resolver->functions);
 	array_fini(&resolver->lines);
 	intern_fini(&resolver->strings);
@@ -71,13 +73,8 @@ struct resolver_module *resolver_module(struct resolver *resolver,
                                         const struct module *module,
                                         const struct target *target)
 {
-	struct resolver_module *fresh;
+	struct resolver_module *fresh = xcalloc(1, sizeof *fresh);
 
-	for (size_t i = 0; i < resolver->modules.n; i++) {
-		if (module_is_copy(resolver->modules.v[i]->module, module))
-			return resolver->modules.v[i];
-	}
-	fresh = xcalloc(1, sizeof *fresh);
 	fresh->cache = module_cache_new();
 	fresh->module = module_reopen(fresh->cache, module);
 	if (!fresh->module) {
@@ -93,6 +90,7 @@ struct resolver_module *resolver_module(struct resolver *resolver,
 static void read_module(struct resolver *resolver, struct resolver_module *module)
 {
 	module->is_read = true;
+	array_push(&resolver->readers, module);
 	if (resolver->bytes > MODULES_MAX_BYTES)
 		return;
 	for (size_t i = 0; i < NSOURCES; i++)
@@ -102,12 +100,30 @@ static void read_module(struct resolver *resolver, struct resolver_module *modul
 	resolver->bytes += module_cache_bytes(module->cache);
 }
 
-static bool ask(struct resolver *resolver, struct resolver_module *module, uint64_t vaddr,
+/* The one to be asked about a module: of copies the one that was read first. */
+static struct resolver_module *reader_of(struct resolver *resolver,
+                                         struct resolver_module *module)
+{
+	if (module->copy_of || module->is_read)
+		return module->copy_of ? module->copy_of : module;
+	for (size_t i = 0; i < resolver->readers.n; i++) {
+		struct resolver_module *held = resolver->readers.v[i];
+
+		if (module_is_copy(held->module, module->module, &resolver->compare)) {
+			module_cache_free(module->cache);
+			module->cache = NULL;
+			module->copy_of = held;
+			return held;
+		}
+	}
+	read_module(resolver, module);
+	return module;
+}
+
+static bool ask(struct resolver_module *module, uint64_t vaddr,
                 struct symbol_answer *answer)
 {
 	*answer = (struct symbol_answer){0};
-	if (!module->is_read)
-		read_module(resolver, module);
 	for (size_t i = 0; i < NSOURCES; i++) {
 		if (module->state[i] && sources[i]->find(module->state[i], vaddr, answer))
 			return true;
@@ -120,7 +136,7 @@ const char *resolver_lookup(struct resolver *resolver, struct resolver_module *m
 {
 	struct symbol_answer answer;
 
-	if (!ask(resolver, module, vaddr, &answer))
+	if (!ask(reader_of(resolver, module), vaddr, &answer))
 		return NULL;
 	if (distance)
 		*distance = answer.distance;
@@ -233,7 +249,7 @@ static struct resolved work_out(struct resolver *resolver, struct resolver_modul
 	struct resolved answer = {.start = vaddr, .first = resolver->lines.n};
 	struct line_frame frames[LINES_MAX_FRAMES] = {0};
 	struct symbol_answer symbol;
-	bool found = ask(resolver, module, vaddr, &symbol);
+	bool found = ask(module, vaddr, &symbol);
 	size_t n = module->lines ? lines_find(module->lines, vaddr, frames) : 0;
 
 	if (n == 0) {
@@ -260,6 +276,7 @@ struct resolved resolver_resolve(struct resolver *resolver, struct resolver_modu
 {
 	uint64_t index;
 
+	module = reader_of(resolver, module);
 	if (!hashmap_get(&module->by_vaddr, vaddr, &index)) {
 		struct resolved answer = work_out(resolver, module, vaddr);
 

@@ -41,8 +41,10 @@ struct resolver_module;
 
 struct resolver {
 	struct symbol_options options;
-	size_t bytes; /* what the modules that were read hold */
-	ARRAY(struct resolver_module *) modules;
+	size_t bytes;     /* what the modules that were read hold */
+	uint64_t compare; /* how many bytes may still be compared */
+	ARRAY(struct resolver_module *) modules; /* of resolver_module */
+	ARRAY(struct resolver_module *) readers; /* those that were read */
 	struct intern strings;
 	struct intern function_keys; /* struct resolved_function, of each function */
 	ARRAY(struct resolved_function) functions;
@@ -53,10 +55,11 @@ void resolver_init(struct resolver *resolver, const struct symbol_options *optio
 void resolver_fini(struct resolver *resolver);
 
 /*
- * A module to be asked about, opened once more for that; copies of one file are
- * one. Looks for its debug file in the roots of `target`, which may be NULL. NULL
- * if it cannot be opened. Opens and reads little; two calls at a time are one too
- * many, but another thread may use what earlier calls gave meanwhile.
+ * A module to be asked about, opened once more for that. Looks for its debug file in
+ * the roots of `target`, which may be NULL. NULL if it cannot be opened. Opens and
+ * reads little; two calls at a time are one too many, but another thread may use what
+ * earlier calls gave meanwhile. Copies of one file are found, and read once, when
+ * their names are asked for (module_is_copy).
  */
 struct resolver_module *resolver_module(struct resolver *resolver,
                                         const struct module *module,

@@ -44,7 +44,8 @@ int symbolizer_start(struct symbolizer *symbolizer, struct error *err);
 /*
  * Says what code is behind a mapping: `module` (or NULL) at `bias`, in `target`.
  * Returns its number, for profile_mapping.code in any profile: the same for the
- * same module and bias, or, where there is no module, for the same target. Called
+ * same module and bias, of targets that have their root in common; or, where there is
+ * no module, for the same target. Called
  * while the target may still live: what names it has outside of the module is
  * looked for now. Neither module nor target is used any more later, but both are
  * known by their addresses until the symbolizer is freed.

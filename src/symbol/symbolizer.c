@@ -27,6 +27,7 @@
 #include "base/mem.h"
 #include "base/privilege.h"
 #include "symbol/fill.h"
+#include "target/root.h"
 
 /* Addresses that wait for the thread. */
 #define WANTED_MAX 65536
@@ -45,8 +46,8 @@ struct symbolizer {
 	pthread_cond_t done; /* of who waits for the thread */
 	/* Behind the lock: */
 	ARRAY(struct binding) bindings; /* number - 1 */
-	struct hashmap by_code;         /* module or target, and bias -> number */
-	struct hashmap by_module;       /* struct module * -> struct resolver_module * */
+	struct hashmap by_code;         /* whose code, and bias -> number */
+	struct hashmap by_module;       /* see module_key -> struct resolver_module * */
 	struct hashmap by_target;       /* struct target * -> struct symbol_process * */
 	ARRAY(struct symbol_process *) processes;
 	ARRAY(struct wanted) wanted;
@@ -106,45 +107,62 @@ void symbolizer_free(struct symbolizer *symbolizer)
 	free(symbolizer);
 }
 
-/* A pointer that the map has for another, and whether it has one at all. */
-static bool get_pointer(const struct hashmap *map, const void *key, void **value)
+/* A pointer that the map has for a key, and whether it has one at all. */
+static bool get_pointer(const struct hashmap *map, uint64_t key, void **value)
 {
 	uint64_t number;
 
-	if (!hashmap_get(map, (uint64_t)(uintptr_t)key, &number))
+	if (!hashmap_get(map, key, &number))
 		return false;
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): the map holds integers */
 	*value = (void *)(uintptr_t)number;
 	return true;
 }
 
-static void put_pointer(struct hashmap *map, const void *key, const void *value)
+static void put_pointer(struct hashmap *map, uint64_t key, const void *value)
 {
-	hashmap_put(map, (uint64_t)(uintptr_t)key, (uint64_t)(uintptr_t)value);
+	hashmap_put(map, key, (uint64_t)(uintptr_t)value);
 }
 
 static struct symbol_process *process_of(struct symbolizer *symbolizer,
                                          const struct target *target)
 {
+	uint64_t key = (uint64_t)(uintptr_t)target;
 	void *process;
 
-	if (!get_pointer(&symbolizer->by_target, target, &process)) {
+	if (!get_pointer(&symbolizer->by_target, key, &process)) {
 		process = symbol_process_new(target);
-		put_pointer(&symbolizer->by_target, target, process);
+		put_pointer(&symbolizer->by_target, key, process);
 		array_push(&symbolizer->processes, process);
 	}
 	return process;
 }
 
+/*
+ * Two targets may run one file and have roots of their own, each with another debug
+ * file for it. So it is one only for those who see the same files.
+ */
+static uint64_t module_key(const struct module *module, const struct target *target)
+{
+	struct {
+		uint64_t module, target;
+		struct root_identity root;
+	} parts = {.module = (uint64_t)(uintptr_t)module};
+
+	if (target && root_identify(target, &parts.root) < 0)
+		parts.target = (uint64_t)(uintptr_t)target;
+	return hash_bytes(&parts, sizeof parts, hash_seed());
+}
+
 static struct resolver_module *module_of(struct symbolizer *symbolizer,
                                          const struct module *module,
-                                         const struct target *target)
+                                         const struct target *target, uint64_t key)
 {
 	void *known;
 
-	if (!get_pointer(&symbolizer->by_module, module, &known)) {
+	if (!get_pointer(&symbolizer->by_module, key, &known)) {
 		known = resolver_module(&symbolizer->resolver, module, target);
-		put_pointer(&symbolizer->by_module, module, known);
+		put_pointer(&symbolizer->by_module, key, known);
 	}
 	return known;
 }
@@ -152,15 +170,16 @@ static struct resolver_module *module_of(struct symbolizer *symbolizer,
 static uint32_t bind(struct symbolizer *symbolizer, struct module *module, uint64_t bias,
                      const struct target *target)
 {
-	const uint64_t parts[] = {(uint64_t)(uintptr_t)module, bias,
-	                          module ? 0 : (uint64_t)(uintptr_t)target};
+	uint64_t whose = module ? module_key(module, target)
+	                        : (uint64_t)(uintptr_t)target;
+	const uint64_t parts[] = {module != NULL, whose, bias};
 	uint64_t key = hash_bytes(parts, sizeof parts, hash_seed()), number;
 	struct binding binding = {.bias = bias, .is_elf = module != NULL};
 
 	if (hashmap_get(&symbolizer->by_code, key, &number))
 		return (uint32_t)number;
 	if (module)
-		binding.module = module_of(symbolizer, module, target);
+		binding.module = module_of(symbolizer, module, target, whose);
 	else if (target)
 		binding.process = process_of(symbolizer, target);
 	array_push(&symbolizer->bindings, binding);
@@ -338,7 +357,8 @@ struct symbol_stats symbolizer_stats(struct symbolizer *symbolizer)
 const char *symbolizer_lookup(struct symbolizer *symbolizer, struct module *module,
                               uint64_t vaddr, uint64_t *distance)
 {
-	struct resolver_module *known = module_of(symbolizer, module, NULL);
+	struct resolver_module *known = module_of(symbolizer, module, NULL,
+	                                          module_key(module, NULL));
 
 	return known ? resolver_lookup(&symbolizer->resolver, known, vaddr, distance)
 	             : NULL;

@@ -26,6 +26,17 @@ bool root_is_ours(int root)
 	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
 }
 
+int root_identify(const struct target *target, struct root_identity *identity)
+{
+	struct stat root, mounts;
+
+	if (fstatat(target->proc_fd, "root", &root, 0) < 0 ||
+	    fstatat(target->proc_fd, "ns/mnt", &mounts, 0) < 0)
+		return -errno;
+	*identity = (struct root_identity){root.st_dev, root.st_ino, mounts.st_ino};
+	return 0;
+}
+
 int root_open_path(int root, const char *path, int flags)
 {
 	struct open_how how = {

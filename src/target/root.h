@@ -18,6 +18,17 @@ int root_open(const struct target *target) __attribute__((warn_unused_result));
 /* Whether a root is the one that our own paths begin at. */
 bool root_is_ours(int root);
 
+/* What two targets have in common for which a path means the same file: the root
+ * directory, and the mounts that are seen below it. */
+struct root_identity {
+	uint64_t dev;
+	uint64_t inode;
+	uint64_t mounts;
+};
+/* 0, or -errno if it cannot be told. */
+int root_identify(const struct target *target, struct root_identity *identity)
+        __attribute__((warn_unused_result));
+
 /*
  * An O_PATH descriptor of an absolute path within a root; `flags` may be
  * O_NOFOLLOW. -errno: -ENOSYS before Linux 5.6, which cannot confine symlinks.

@@ -16,7 +16,7 @@ import procs
 import profiler
 import tap
 import victims
-from naming import (AS_NOBODY, HZ, MOST, NOBODY, check, check_absent, copy,
+from naming import (AS_NOBODY, HZ, MOST, NOBODY, build_id, check, check_absent, copy,
                     directory, need_root, objcopy, run_on, start)
 from victims import Victim
 
@@ -220,12 +220,6 @@ def test_deleted():
         ids = [m.build_id for m in run.profile.mappings if m.filename.endswith("library.so")]
         tap.equal(ids, [build_id(victims.path("names_library"))],
                   "a library that is %s, by a user: its build id" % what)
-
-
-def build_id(path):
-    text = subprocess.run([procs.program("readelf"), "-n", path], stdout=subprocess.PIPE,
-                          check=True).stdout.decode()
-    return re.search(r"Build ID: ([0-9a-f]+)", text).group(1)
 
 
 def test_deleted_program():

@@ -19,7 +19,8 @@ import procs
 import profiler
 import tap
 import victims
-from naming import check, check_absent, copy, directory, objcopy, run_on, start
+from naming import (build_id, check, check_absent, copy, directory, need_root, objcopy, run_on,
+                    start)
 from victims import Victim
 
 # Files that have their names
@@ -54,6 +55,68 @@ def test_two_copies():
     files = {p.mapping.filename for p in run.profile.locations
              if any(l.function.name == "hidden_hot" for l in p.lines)}
     tap.equal(files, {where + "/one", where + "/two"}, "two copies: each with its own name")
+
+
+def names_in(run, pid):
+    """The functions of a profile whose code lies where this process has its own."""
+    with open("/proc/%d/maps" % pid) as f:
+        starts = {int(line.split("-")[0], 16) for line in f if "/names" in line}
+    return {l.function.name for p in run.profile.locations for l in p.lines
+            if p.mapping and p.mapping.start in starts}
+
+
+def check_each(run, processes, what):
+    """Each process has the names of its own, and none of the others."""
+    wanted = {name for _, name in processes}
+    for process, name in processes:
+        tap.equal(names_in(run, process.pid) & wanted, {name},
+                  "%s: each with its own names: %s" % (what, name))
+
+
+def test_forged():
+    """A file with the build id and the size of another, which is not the other."""
+    where = directory()
+    real, forged = (copy("names", where + "/names-" + name) for name in ("real", "forged"))
+    with open(forged, "r+b") as f:
+        code = f.read().replace(b"hidden_hot", b"forged_hot")
+        f.seek(0)
+        f.write(code)
+    processes = [(start([forged]), "forged_hot"), (start([real]), "hidden_hot")]
+    run = run_on(processes[0][0].pid, "-p", processes[1][0].pid)
+    check_each(run, processes, "a forged build id")
+
+
+_OTHER_DEBUG = """
+set -e
+mount -t tmpfs none /usr/lib/debug
+mkdir -p "/usr/lib/debug/.build-id/$2"
+cp "$1" "/usr/lib/debug/.build-id/$2/$3.debug"
+exec "$4"
+"""
+
+
+def test_forged_debug_file():
+    """Two processes run one file; one sees another debug file for it than the other."""
+    need_root()
+    where = directory()
+    program, debug = copy("names", where + "/names"), where + "/debug"
+    objcopy("--only-keep-debug", program, debug)
+    objcopy("--redefine-sym", "hidden_hot=forged_hot", "--strip-debug", debug, where + "/forged")
+    objcopy("--strip-debug", debug)
+    objcopy("--strip-all", program)
+    number = build_id(program)
+    processes = []
+    for name, file in ("forged_hot", where + "/forged"), ("hidden_hot", debug):
+        process = procs.spawn(
+            [procs.program("unshare"), "--mount", "sh", "-c", _OTHER_DEBUG, "sh", file,
+             number[:2], number[2:], program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            procs.Lines(process.stdout).wait_for("ready ")
+        except AssertionError:
+            tap.skip("no namespaces can be made here")
+        processes.append((process, name))
+    run = run_on(processes[0][0].pid, "-p", processes[1][0].pid)
+    check_each(run, processes, "a forged debug file")
 
 
 def test_debuglink():
@@ -137,6 +200,56 @@ def test_debuginfod():
     shutil.rmtree(where + "/cache", True)
     env["DEBUGINFOD_URLS"] = url
     check(run_on(process.pid, env=env), "hidden_hot", "DEBUGINFOD_URLS")
+
+
+def with_supplement(where):
+    """A stripped program, and in a directory its debug file, which needs another one
+    there (dwz -m): (the program, the directory)."""
+    dwz = procs.program("dwz")
+    store = where + "/store"
+    os.mkdir(store)
+    # Two programs that have much in common: else there is nothing to be put apart.
+    programs = [copy(name, "%s/%s" % (where, name)) for name in ("names", "names_static")]
+    debug = ["%s/%s.debug" % (store, os.path.basename(p)) for p in programs]
+    for program, file in zip(programs, debug):
+        objcopy("--only-keep-debug", program, file)
+        objcopy("--strip-all", program)
+    done = subprocess.run([dwz, "-m", store + "/common", "-M", "/nowhere/common", *debug],
+                          stderr=subprocess.PIPE, check=False)
+    sections = subprocess.run([procs.program("readelf"), "-SW", debug[0]],
+                              stdout=subprocess.PIPE, check=True).stdout
+    if done.returncode != 0 or b".gnu_debugaltlink" not in sections:
+        tap.skip("dwz makes no supplement of it: %s" % done.stderr.decode())
+    return programs[0], store
+
+
+def lines_of(run, function):
+    return {l.line for p in run.profile.locations for l in p.lines
+            if l.function.name == function}
+
+
+def test_debuginfod_supplement():
+    """What the debug file of a server needs is asked of the server too."""
+    need_debuginfod()
+    where = directory()
+    program, store = with_supplement(where)
+    process = start([program])
+    env = dict(os.environ, DEBUGINFOD_CACHE_PATH=where + "/cache", HOME=where,
+               DEBUGINFOD_URLS=start_debuginfod(store))
+    run = run_on(process.pid, env=env)
+    check(run, "hidden_hot", "a server with a supplement")
+    tap.ok(lines_of(run, "hidden_hot") and min(lines_of(run, "hidden_hot")) > 0,
+           "a server with a supplement: lines", lambda: str(run))
+    # A debug file that is here, and a supplement that is not.
+    copied = copy("names", where + "/names.debug")
+    shutil.copy(store + "/names.debug", copied)
+    objcopy("--add-gnu-debuglink=" + copied, program, where + "/linked")
+    run = run_on(start([where + "/linked"]).pid, env=dict(
+        env, DEBUGINFOD_CACHE_PATH=where + "/cache2"))
+    tap.ok(lines_of(run, "hidden_hot") and min(lines_of(run, "hidden_hot")) > 0,
+           "a supplement alone of a server: lines", lambda: str(run))
+    run = run_on(process.pid, env=dict(env, DEBUGINFOD_URLS=""))
+    check_absent(run, "hidden_hot", "no supplement without a server")
 
 
 def test_debuginfod_that_hangs():
@@ -261,6 +374,7 @@ def test_plt():
 if __name__ == "__main__":
     profiler.require()
     tap.run([
-        test_symtab, test_stripped, test_two_copies, test_debuglink, test_minidebuginfo,
-        test_debuginfod, test_debuginfod_that_hangs, test_go_stripped, test_musl, test_plt,
+        test_symtab, test_stripped, test_two_copies, test_forged, test_forged_debug_file,
+        test_debuglink, test_minidebuginfo, test_debuginfod, test_debuginfod_supplement,
+        test_debuginfod_that_hangs, test_go_stripped, test_musl, test_plt,
     ])

@@ -3,6 +3,7 @@
 run, and what a profile of them says."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -52,6 +53,12 @@ def directory():
 
 def objcopy(*args):
     subprocess.run([procs.program("objcopy"), *args], check=True)
+
+
+def build_id(path):
+    text = subprocess.run([procs.program("readelf"), "-n", path], stdout=subprocess.PIPE,
+                          check=True).stdout.decode()
+    return re.search(r"Build ID: ([0-9a-f]+)", text).group(1)
 
 
 def copy(victim, path):
