@@ -107,6 +107,13 @@ static void list_units(struct lines *lines, struct module *module)
 	spans_build(&lines->spans);
 }
 
+/* libdw's type says with an attribute of GNU C what ours says with _Noreturn. */
+static void set_oom_handler(Dwarf *dwarf)
+{
+	if (dwarf)
+		dwarf_new_oom_handler(dwarf, (Dwarf_OOM)out_of_memory);
+}
+
 struct lines *lines_new(struct module *module, bool inlines)
 {
 	struct module_dwarf files;
@@ -123,10 +130,8 @@ struct lines *lines_new(struct module *module, bool inlines)
 		if (lines->supplement)
 			dwarf_setalt(lines->dwarf, lines->supplement);
 	}
-	if (lines->dwarf)
-		dwarf_new_oom_handler(lines->dwarf, out_of_memory);
-	if (lines->supplement)
-		dwarf_new_oom_handler(lines->supplement, out_of_memory);
+	set_oom_handler(lines->dwarf);
+	set_oom_handler(lines->supplement);
 	/* Without the supplement that it asks for, libdw would look for it itself. */
 	if (!lines->dwarf || (files.supplement && !lines->supplement)) {
 		lines_free(lines);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An ELF file with debug information, of which all code is named. Only the file's
- * own bytes are read: what it names elsewhere is not there.
+ * An ELF file with debug information, of which all code is named; also what it has
+ * packed (.gnu_debugdata). Only the file's own bytes are read: what it names elsewhere
+ * is not there.
  */
 #include <stddef.h>
 #include <stdint.h>
