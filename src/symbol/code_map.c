@@ -129,6 +129,12 @@ void code_map_fini(struct code_map *map)
 	array_fini(&map->ranges);
 }
 
+size_t code_map_bytes(const struct code_map *map)
+{
+	return map->entries.cap * sizeof map->entries.v[0] +
+	       map->ranges.cap * sizeof map->ranges.v[0];
+}
+
 const struct code_entry *code_map_find(const struct code_map *map, uint64_t address)
 {
 	size_t low = 0, high = map->ranges.n;

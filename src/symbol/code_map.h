@@ -38,5 +38,7 @@ void code_map_build(struct code_map *map);
 /* The last piece that covers an address, or NULL. */
 const struct code_entry *code_map_find(const struct code_map *map, uint64_t address);
 void code_map_fini(struct code_map *map);
+/* How much memory it takes, without the names. */
+size_t code_map_bytes(const struct code_map *map);
 
 #endif

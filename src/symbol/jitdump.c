@@ -288,6 +288,14 @@ void jitdump_free(struct jitdump *dump)
 	free(dump);
 }
 
+size_t jitdump_bytes(const struct jitdump *dump)
+{
+	if (!dump)
+		return 0;
+	return dump->names.cap + dump->lines.cap * sizeof dump->lines.v[0] +
+	       dump->pieces.cap * sizeof dump->pieces.v[0] + code_map_bytes(&dump->code);
+}
+
 const struct code_entry *jitdump_find(const struct jitdump *dump, uint64_t address)
 {
 	return code_map_find(&dump->code, address);

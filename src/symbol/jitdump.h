@@ -49,6 +49,8 @@ typedef size_t (*jitdump_reader)(void *ctx, uint64_t offset, void *buf, size_t l
  */
 struct jitdump *jitdump_read(jitdump_reader read, void *ctx);
 void jitdump_free(struct jitdump *dump);
+/* How much memory it takes. Of NULL, 0. */
+size_t jitdump_bytes(const struct jitdump *dump);
 
 /* The last piece that was put at an address, or NULL; its name is not empty.
  * Good as long as the dump. */

@@ -9,6 +9,7 @@
 
 struct perf_map {
 	char *text;
+	size_t len;
 	struct code_map code; /* in order of the lines */
 };
 
@@ -75,6 +76,7 @@ struct perf_map *perf_map_parse(char *text, size_t len)
 	char *line = last_lines(text, len), *end = text + len, *newline;
 
 	map->text = text;
+	map->len = len;
 	while (line < end && (newline = memchr(line, '\n', (size_t)(end - line)))) {
 		parse_line(map, line, newline);
 		line = newline + 1;
@@ -90,6 +92,11 @@ void perf_map_free(struct perf_map *map)
 	code_map_fini(&map->code);
 	free(map->text);
 	free(map);
+}
+
+size_t perf_map_bytes(const struct perf_map *map)
+{
+	return map ? map->len + code_map_bytes(&map->code) : 0;
 }
 
 const struct code_entry *perf_map_find(const struct perf_map *map, uint64_t address)

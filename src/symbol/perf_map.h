@@ -30,6 +30,8 @@ struct perf_map;
  */
 struct perf_map *perf_map_parse(char *text, size_t len);
 void perf_map_free(struct perf_map *map);
+/* How much memory it takes. Of NULL, 0. */
+size_t perf_map_bytes(const struct perf_map *map);
 
 /* The last line that covers an address, or NULL; its name is not empty. Good as
  * long as the map. */

@@ -5,6 +5,15 @@
  * names it with the pid that it knows itself by, in its own root. Whoever is
  * used to perf may have copied it from a container to where perf looks, our own
  * /tmp, under the pid that we know.
+ *
+ * Runtimes append to their map as they compile, and some write it anew, so a file that
+ * has changed is read again as a whole: once for each profile, when the first name is
+ * wanted for it. Samples have no time of their own in a profile: where memory was
+ * used again for other code, all samples of a place, earlier ones too, have the name
+ * that was the last one when the profile was written.
+ *
+ * Processes are many, and each can have a file as large as may be read. What is held
+ * of all is limited, and what the last profile did not ask for is given up.
  */
 #include "symbol/process.h"
 
@@ -26,6 +35,8 @@
 
 /* Of a larger file, only the last part is read: the newest code. */
 #define MAX_BYTES ((size_t)64 << 20)
+/* When the files read so far take more memory, no others are read. */
+#define HELD_MAX ((size_t)512 << 20)
 
 /* One place to look at. */
 struct place {
@@ -43,6 +54,7 @@ struct symbol_process {
 	int jitdump_fd; /* -1: none */
 	struct stat jitdump_read;
 	struct jitdump *jitdump;
+	size_t *held; /* bytes of the maps and jitdumps of all processes */
 };
 
 static bool is_trusted(const struct symbol_process *process, int fd)
@@ -104,13 +116,14 @@ static int open_jitdump(const struct target *target)
 	return fd;
 }
 
-struct symbol_process *symbol_process_new(const struct target *target)
+struct symbol_process *symbol_process_new(const struct target *target, size_t *held)
 {
 	struct symbol_process *process = xcalloc(1, sizeof *process);
 	struct procfs_status status;
 	char text[4096];
 	ssize_t n = procfs_read_fixed(target->proc_fd, "status", text, sizeof text);
 
+	process->held = held;
 	process->fd = process->places[0].root = process->places[1].root = -1;
 	process->jitdump_fd = open_jitdump(target);
 	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
@@ -137,14 +150,37 @@ static void close_files(struct symbol_process *process)
 	process->places[0].root = process->places[1].root = -1;
 }
 
+static void drop_map(struct symbol_process *process)
+{
+	*process->held -= perf_map_bytes(process->map);
+	perf_map_free(process->map);
+	process->map = NULL;
+}
+
+static void drop_jitdump(struct symbol_process *process)
+{
+	*process->held -= jitdump_bytes(process->jitdump);
+	jitdump_free(process->jitdump);
+	process->jitdump = NULL;
+}
+
 void symbol_process_free(struct symbol_process *process)
 {
 	if (!process)
 		return;
 	close_files(process);
-	perf_map_free(process->map);
-	jitdump_free(process->jitdump);
+	drop_map(process);
+	drop_jitdump(process);
 	free(process);
+}
+
+static bool has_room(const struct symbol_process *process)
+{
+	if (*process->held <= HELD_MAX)
+		return true;
+	log_verbose("names of a process are not read: those of others take %zu bytes",
+	            *process->held);
+	return false;
 }
 
 static struct perf_map *read_map(int fd)
@@ -194,9 +230,12 @@ static void read_jitdump(struct symbol_process *process)
 	if (process->jitdump_fd < 0 || fstat(process->jitdump_fd, &now) < 0 ||
 	    (process->jitdump && !has_changed(&process->jitdump_read, &now)))
 		return;
-	jitdump_free(process->jitdump);
+	drop_jitdump(process);
+	if (!has_room(process))
+		return;
 	process->jitdump = jitdump_read(read_file, &process->jitdump_fd);
 	process->jitdump_read = now;
+	*process->held += jitdump_bytes(process->jitdump);
 }
 
 /* The file of now, else the one there was before. */
@@ -212,13 +251,20 @@ static void read_perf_map(struct symbol_process *process)
 	if (process->fd < 0 || fstat(process->fd, &now) < 0 ||
 	    (process->map && !has_changed(&process->read, &now)))
 		return;
-	perf_map_free(process->map);
+	drop_map(process);
+	if (!has_room(process))
+		return;
 	process->map = read_map(process->fd);
 	process->read = now;
+	*process->held += perf_map_bytes(process->map);
 }
 
 void symbol_process_renew(struct symbol_process *process)
 {
+	if (!process->is_read) {
+		drop_map(process);
+		drop_jitdump(process);
+	}
 	process->is_read = false;
 }
 

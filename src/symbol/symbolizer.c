@@ -50,6 +50,7 @@ struct symbolizer {
 	struct hashmap by_module;       /* see module_key -> struct resolver_module * */
 	struct hashmap by_target;       /* struct target * -> struct symbol_process * */
 	ARRAY(struct symbol_process *) processes;
+	size_t processes_held; /* what they have read; of who fills a profile */
 	ARRAY(struct wanted) wanted;
 	struct symbol_stats stats;
 	/* Set with it, looked at without: */
@@ -131,7 +132,7 @@ static struct symbol_process *process_of(struct symbolizer *symbolizer,
 	void *process;
 
 	if (!get_pointer(&symbolizer->by_target, key, &process)) {
-		process = symbol_process_new(target);
+		process = symbol_process_new(target, &symbolizer->processes_held);
 		put_pointer(&symbolizer->by_target, key, process);
 		array_push(&symbolizer->processes, process);
 	}

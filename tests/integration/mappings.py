@@ -18,6 +18,7 @@ import tap
 import victims
 from naming import (AS_NOBODY, HZ, MOST, NOBODY, build_id, check, check_absent, copy,
                     directory, need_root, objcopy, run_on, start)
+from pprof import Profile
 from victims import Victim
 
 # Code that is made at run time
@@ -29,6 +30,132 @@ def test_perf_map():
     run = run_on(victim.pid)
     check(run, "jit_code", "a perf map", 0.9)
     check(run, "jit_caller", "a perf map: the caller of the code", 0.9)
+
+
+# A runtime in a few lines: each line that it reads makes it put the code "NAME PLACE"
+# into one of its pages, append that to its map, and run its pages from then on.
+_RUNTIME = """
+import ctypes, mmap, os, select, sys
+page = mmap.mmap(-1, 8192, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+code = bytes.fromhex("554889e5b940420f00ffc975fc5dc3")  # counts down from a million
+places = []
+print("ready", flush=True)
+while True:
+    while select.select([sys.stdin], [], [], 0)[0]:
+        name, place = sys.stdin.readline().split()
+        page[int(place):int(place) + len(code)] = code
+        with open("/tmp/perf-%d.map" % os.getpid(), "a") as f:
+            f.write("%x %x %s\\n" % (start + int(place), len(code), name))
+        if place not in places:
+            places.append(place)
+        print("wrote", name, flush=True)
+    for place in places:
+        ctypes.CFUNCTYPE(None)(start + int(place))()
+"""
+
+
+class Runtime:
+    def __init__(self):
+        self.process = procs.spawn([sys.executable, "-c", _RUNTIME], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        self.pid = self.process.pid
+        self.output = procs.Lines(self.process.stdout)
+        self.output.wait_for("ready")
+        tap.cleanup(os.remove, "/tmp/perf-%d.map" % self.pid)
+
+    def make(self, name, place):
+        self.process.stdin.write(("%s %d\n" % (name, place)).encode())
+        self.process.stdin.flush()
+        self.output.wait_for("wrote " + name)
+
+    def run_for(self, seconds):
+        """Until it has used so much more of a processor."""
+        end = procs.cpu_ns(self.pid) + seconds * 1e9
+        procs.wait_until("it runs", lambda: procs.cpu_ns(self.pid) >= end)
+
+
+def jit_names(profile):
+    return {f.name for f in profile.functions if f.name.startswith("jit_")}
+
+
+def test_growing_perf_map():
+    """What is appended while it is profiled is read, and the last of two names is right."""
+    runtime = Runtime()
+    runtime.make("jit_first", 0)
+    run = profiler.Run("-p", runtime.pid, "-d", 60, "-F", HZ)
+    runtime.run_for(0.5)
+    runtime.make("jit_late", 64)
+    runtime.run_for(0.5)
+    runtime.make("jit_again", 0)
+    runtime.run_for(0.5)
+    run.signal(2)
+    run.finish()
+    tap.equal(jit_names(run.profile), {"jit_late", "jit_again"},
+              "a perf map that grows: code that was made late, and in another's place",
+              lambda: profiler.top_text(run.profile))
+
+
+def test_growing_perf_map_in_parts():
+    """Each file of a run has the names of its own time."""
+    runtime = Runtime()
+    runtime.make("jit_first", 0)
+    run = profiler.Run("-p", runtime.pid, "-d", 60, "--every", 60, "-F", HZ)
+    names = []
+    for file, change in enumerate((("jit_late", 64), ("jit_again", 0), None)):
+        runtime.run_for(0.5)
+        if change:
+            run.signal(10)  # SIGUSR1: a new file
+        else:
+            run.signal(2)
+            run.finish()
+        path = os.path.join(run.directory, "profile.%06d.pb.gz" % (file + 1))
+        procs.wait_until("a file is written", lambda path=path: os.path.exists(path))
+        names.append(jit_names(Profile.read(path)))
+        if change:
+            runtime.make(*change)
+    tap.equal(names, [{"jit_first"}, {"jit_first", "jit_late"}, {"jit_again", "jit_late"}],
+              "a perf map that grows: in each file the names of its time")
+
+
+_NODE_LATE = """
+function early(n) { let x = n; for (let i = 0; i < n; i++) x = (x * 31 + i) % 65521; return x; }
+let total = 0;
+for (const end = Date.now() + 500; Date.now() < end;) total += early(10000);
+console.log('ready ');
+process.stdin.once('data', () => {
+    const late = new Function('n', `let x = n;
+        for (let i = 0; i < n; i++) x = (x * 33 + i) % 65519; return x;`);
+    Object.defineProperty(late, 'name', {value: 'made_late'});
+    (function made_late_loop() { for (;;) total += late(10000); })();
+});
+(function turn() { total += early(10000); setImmediate(turn); })();
+"""
+
+
+def test_node_late():
+    """node compiles a function when it has been profiled for a while."""
+    node = procs.program("node", "nodejs")
+    process = start([node, "--perf-basic-prof", "-e", _NODE_LATE], stdin=subprocess.PIPE,
+                    cwd=directory())
+    tap.cleanup(os.remove, "/tmp/perf-%d.map" % process.pid)
+    run = profiler.Run("-p", process.pid, "-d", 60, "-F", HZ)
+
+    def run_for(seconds):
+        end = procs.cpu_ns(process.pid) + seconds * 1e9
+        procs.wait_until("node runs", lambda: procs.cpu_ns(process.pid) >= end)
+
+    run_for(0.5)
+    process.stdin.write(b"go\n")
+    process.stdin.flush()
+    run_for(2)
+    run.signal(2)
+    run.finish()
+    names = {f.name for f in run.profile.functions if f.name.startswith("JS:")}
+    tap.ok(any("early" in n for n in names), "node: what was there before has its name",
+           repr(names))
+    tap.ok(any("anonymous" in n or "made_late" in n for n in names),
+           "node: what was compiled late has its name", repr(names))
 
 
 def test_jitdump():
@@ -289,7 +416,8 @@ def test_jit_target_ends():
 if __name__ == "__main__":
     profiler.require()
     tap.run([
-        test_perf_map, test_jitdump, test_node_jitdump, test_python_trampolines,
+        test_perf_map, test_growing_perf_map, test_growing_perf_map_in_parts, test_node_late,
+        test_jitdump, test_node_jitdump, test_python_trampolines,
         test_namespace, test_namespace_perf_map, test_namespace_other_file_here, test_overlay,
         test_deleted, test_deleted_program, test_swapped_libraries, test_target_ends,
         test_jit_target_ends,

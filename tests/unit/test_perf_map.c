@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "other_root.h"
 #include "symbol/perf_map.h"
+#include "symbol/process.h"
 #include "symbol/symbol.h"
 
 static const struct symbol_options everything;
@@ -310,6 +311,42 @@ static void test_not_believed(void **state)
 	free(name);
 }
 
+/* What is held of all processes is counted, limited, and given up when not asked for. */
+static void test_memory(void **state)
+{
+	struct other_root *f = need(state);
+	size_t held = 0, of_one;
+	struct symbol_process *one, *two;
+	struct symbol_code code;
+
+	other_root_put(f, "/tmp/perf-1.map", fib, sizeof fib - 1);
+	one = symbol_process_new(f->target, &held);
+	two = symbol_process_new(f->target, &held);
+	assert_int_equal(held, 0);
+	assert_true(symbol_process_find(one, 0x7f0000001020, &code));
+	of_one = held;
+	assert_true(of_one >= sizeof fib - 1);
+	assert_true(symbol_process_find(two, 0x7f0000001020, &code));
+	assert_int_equal(held, 2 * of_one);
+	/* Asked for one of them alone. */
+	symbol_process_renew(one);
+	symbol_process_renew(two);
+	assert_true(symbol_process_find(one, 0x7f0000001020, &code));
+	symbol_process_renew(one);
+	symbol_process_renew(two);
+	assert_int_equal(held, of_one);
+	/* Too much is held already. */
+	held += (size_t)1 << 40;
+	assert_false(symbol_process_find(two, 0x7f0000001020, &code));
+	assert_true(symbol_process_find(one, 0x7f0000001020, &code));
+	held -= (size_t)1 << 40;
+	symbol_process_renew(two);
+	assert_true(symbol_process_find(two, 0x7f0000001020, &code));
+	symbol_process_free(one);
+	symbol_process_free(two);
+	assert_int_equal(held, 0);
+}
+
 /* The same for another process, with a mapping at the same place. */
 static void naming_turn(struct naming *naming, const struct target *target)
 {
@@ -402,6 +439,8 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_not_believed, other_root_setup,
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_renewed, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_memory, other_root_setup,
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_two_processes, other_root_setup,
 	                                        other_root_teardown),
