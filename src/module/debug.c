@@ -10,11 +10,10 @@
  *                   directory below /usr/lib/debug
  *
  * first in the target's root, then in ours, where the debug files of a
- * container's programs can be installed without touching the container.
- *
- * and where there is none, in a third: a debuginfod server has it, by its build
- * id (fetch.h). That takes as long as it takes, and so is asked for now and taken
- * when its names are wanted.
+ * container's programs can be installed without touching the container; and where
+ * there is none, in a third way: a debuginfod server has it, by its build id
+ * (fetch.h). That takes as long as it takes, and so is asked for now and taken when
+ * its names are wanted.
  *
  * A name proves nothing: an upgrade may have replaced one file and not the
  * other, and names out of the wrong file would be wrong names. Where both have a

@@ -27,6 +27,7 @@
 
 #define MAX_PHDRS   512
 #define MAX_DYNAMIC 4096
+#define MAX_PHOFF   ((uint64_t)64 << 10)
 
 /* The three that are written: none, .dynstr, .dynsym. */
 enum {
@@ -63,7 +64,7 @@ static bool read_headers(struct build *b)
 	return read_exactly(b, b->start, ehdr, sizeof *ehdr) &&
 	       memcmp(ehdr->e_ident, ELFMAG, SELFMAG) == 0 &&
 	       ehdr->e_phentsize == sizeof b->phdr[0] && ehdr->e_phnum > 0 &&
-	       ehdr->e_phnum <= MAX_PHDRS && ehdr->e_phoff < ELF_MAX_NOTES &&
+	       ehdr->e_phnum <= MAX_PHDRS && ehdr->e_phoff < MAX_PHOFF &&
 	       read_exactly(b, b->start + ehdr->e_phoff, b->phdr,
 	                    ehdr->e_phnum * sizeof b->phdr[0]);
 }

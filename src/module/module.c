@@ -331,11 +331,6 @@ const char *module_build_id(const struct module *module)
 	return module->image.build_id;
 }
 
-Elf *module_elf(struct module *module)
-{
-	return module->image.elf;
-}
-
 bool module_is_vdso(const struct module *module)
 {
 	return module->vdso;

@@ -104,8 +104,6 @@ bool module_is_copy(const struct module *held, const struct module *other,
 const char *module_path(const struct module *module);
 /* Lowercase hex of the GNU build id, or "". */
 const char *module_build_id(const struct module *module);
-/* Its libelf handle, good as long as the module. Never NULL. */
-Elf *module_elf(struct module *module);
 /* Whether it is the vDSO's image. */
 bool module_is_vdso(const struct module *module);
 

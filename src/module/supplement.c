@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dwz takes what several debug files have in common and puts it into another file,
+ * the supplement; the section .gnu_debugaltlink of each names it and has its build id.
+ * It lies where that says, or below /usr/lib/debug by its build id, in the target's
+ * root or in ours; and where it does not, a debuginfod server may have it.
+ */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
