@@ -15,8 +15,8 @@ struct debug_file {
 	bool found;
 	bool unproven; /* its checksum has still to be compared */
 	uint32_t crc;
-	char *path; /* in the root where it was found */
-	bool asked; /* of a server, whose answer is waited for */
+	char *path;  /* in the root where it was found */
+	bool asked;  /* of a server, whose answer is waited for */
 	int request; /* its number (fetch.h) plus one; 0: no server was asked */
 	const struct elf_image *owner; /* whose debug file was asked for */
 };

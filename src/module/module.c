@@ -313,8 +313,7 @@ static bool is_supplement_copy(const struct module *held, const struct module *o
 	        elf_image_is_copy(held->supplement, other->supplement, budget));
 }
 
-bool module_is_copy(const struct module *held, const struct module *other,
-                    uint64_t *budget)
+bool module_is_copy(const struct module *held, const struct module *other, uint64_t *budget)
 {
 	return debug_file_is_copy(&held->debug, &other->debug, budget) &&
 	       is_supplement_copy(held, other, budget) &&

@@ -27,7 +27,7 @@ struct resolver_module {
 	struct module_cache *cache; /* of this one alone: others are opened meanwhile */
 	struct module *module;
 	struct resolver_module *copy_of; /* the one to ask instead; NULL: this one */
-	bool is_read; /* the sources were opened */
+	bool is_read;                    /* the sources were opened */
 	void *state[NSOURCES];
 	struct lines *lines;     /* NULL: none */
 	struct fde_table *fdes;  /* NULL: not asked for yet */

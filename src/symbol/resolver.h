@@ -41,8 +41,8 @@ struct resolver_module;
 
 struct resolver {
 	struct symbol_options options;
-	size_t bytes;     /* what the modules that were read hold */
-	uint64_t compare; /* how many bytes may still be compared */
+	size_t bytes;                            /* what the modules that were read hold */
+	uint64_t compare;                        /* how many bytes may still be compared */
 	ARRAY(struct resolver_module *) modules; /* of resolver_module */
 	ARRAY(struct resolver_module *) readers; /* those that were read */
 	struct intern strings;

@@ -171,8 +171,7 @@ static struct resolver_module *module_of(struct symbolizer *symbolizer,
 static uint32_t bind(struct symbolizer *symbolizer, struct module *module, uint64_t bias,
                      const struct target *target)
 {
-	uint64_t whose = module ? module_key(module, target)
-	                        : (uint64_t)(uintptr_t)target;
+	uint64_t whose = module ? module_key(module, target) : (uint64_t)(uintptr_t)target;
 	const uint64_t parts[] = {module != NULL, whose, bias};
 	uint64_t key = hash_bytes(parts, sizeof parts, hash_seed()), number;
 	struct binding binding = {.bias = bias, .is_elf = module != NULL};

@@ -189,9 +189,9 @@ static void test_names(void **state)
 	}
 	symbolizer_fill(symbolizer, profile);
 	for (uint32_t i = 0; i < 3; i++)
-		assert_string_equal(profile_location_name(profile, i + 1, 0, buf,
-		                                          sizeof buf),
-		                    names[i]);
+		assert_string_equal(
+		        profile_location_name(profile, i + 1, 0, buf, sizeof buf),
+		        names[i]);
 	profile_free(profile);
 	symbolizer_free(symbolizer);
 }
