@@ -10,6 +10,10 @@
  * One that has ended has its account closed at once and its descriptors given
  * back: a run may see tens of thousands of them.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "capture/sampler_impl.h"
 
@@ -47,13 +51,39 @@ void sampler_adopt(struct sampler *sampler, uint64_t now_ns)
 	}
 }
 
-static bool has_open_stop(const struct sampler_target *st)
+/*
+ * Whether the report of a stop that was asked for cannot come any more: it comes
+ * under the tid that was asked. A thread that ends keeps that until we have taken
+ * note; one that executes a program takes over the first thread's.
+ */
+static bool is_lost(const struct sampler_target *st, const struct thread *thread)
 {
+	char tid[16];
+
+	if (!thread->stop_open)
+		return false;
+	if (st->result.gone)
+		return true;
+	if (thread->generation == st->threads.generation)
+		return false;
+	snprintf(tid, sizeof tid, "%d", thread->tid);
+	return faccessat(st->target->task_fd, tid, F_OK, 0) < 0 && errno == ENOENT;
+}
+
+static void close_lost_stops(struct sampler *sampler, struct sampler_target *st)
+{
+	/* Before it is judged: what there was to report of one that has ended. */
+	(void)sampler_drain(sampler);
 	for (size_t i = 0; i < st->threads.list.n; i++) {
-		if (st->threads.list.v[i]->stop_open)
-			return true;
+		struct thread *thread = st->threads.list.v[i];
+
+		if (!is_lost(st, thread))
+			continue;
+		thread->stop_open = false;
+		sampler->nstops_open--;
+		sampler->stats.missed_unstopped++;
+		atomic_fetch_add(&sampler->stats.missed, 1);
 	}
-	return false;
 }
 
 static void note_end(struct sampler_target *st)
@@ -62,13 +92,15 @@ static void note_end(struct sampler_target *st)
 		st->result.gone = true;
 }
 
-/* Whether it is done with: no report of a thread of it can come any more. */
+/* Whether it has ended and is done with. */
 static bool retire(struct sampler *sampler, size_t index)
 {
 	struct sampler_target *st = &sampler->targets[index];
 
 	note_end(st);
-	if (!st->result.gone || has_open_stop(st))
+	if (sampler->nstops_open > 0)
+		close_lost_stops(sampler, st);
+	if (!st->result.gone)
 		return false;
 	sampler_balance(sampler, index, true);
 	sampler_close_sleeps(sampler, index, clock_monotonic_ns());

@@ -73,12 +73,12 @@ def test_exec_storm():
     run and are being stopped."""
     for mode in torture.modes():
         victim = Victim("execs", "storm", 100)
-        run = profiler.Run("-p", victim.pid, "-d", "60", "-F", "999", "-m", mode)
+        run = profiler.Run("-p", victim.pid, "-d", "3600", "-F", "999", "-m", mode)
         lines = victim.output.read_all(60)
         tap.equal(lines[-1:], ["storm over"], "100 execs, -m %s: all are done" % mode,
                   repr(lines[-5:]))
         tap.equal(victim.process.wait(20), 0, "and the program ends as it should")
-        ended(run.finish(), "and the run with it")
+        ended(run.finish(20), "and the run with it")
 
 
 # ---- threads -----------------------------------------------------------------------
