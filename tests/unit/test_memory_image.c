@@ -22,38 +22,25 @@
 #include "elf_build.h"
 #include "module/memory_image.h"
 #include "module/space.h"
+#include "own.h"
 
 #define NO_LIMIT ((size_t)1 << 30)
 
 /* ---- files of this process ---- */
 
-struct own {
-	struct target *target;
-	struct module_cache *cache;
-	struct space *space;
-};
-
-static int own_setup(void **state)
+static int setup(void **state)
 {
 	struct own *own = xcalloc(1, sizeof *own);
 
-	own->target = target_open(getpid(), NULL);
-	if (!own->target)
-		return -1;
-	own->cache = module_cache_new();
-	own->space = space_new(own->target, own->cache);
+	own_open(own);
 	*state = own;
 	return 0;
 }
 
-static int own_teardown(void **state)
+static int teardown(void **state)
 {
-	struct own *own = *state;
-
-	space_free(own->space);
-	module_cache_free(own->cache);
-	target_free(own->target);
-	free(own);
+	own_close(*state);
+	free(*state);
 	return 0;
 }
 
@@ -283,8 +270,8 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(test_own, own_setup, own_teardown),
-	        cmocka_unit_test_setup_teardown(test_is_current, own_setup, own_teardown),
+	        cmocka_unit_test_setup_teardown(test_own, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_is_current, setup, teardown),
 	        cmocka_unit_test(test_pointers),
 	        cmocka_unit_test(test_missing_pages),
 	        cmocka_unit_test(test_limits),

@@ -4,7 +4,6 @@
  * test has a fresh directory to itself; where permissions matter, a child that is
  * not root does the work.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -32,74 +31,10 @@
 
 #include <cmocka.h>
 
+#include "fresh_dir.h"
 #include "output/file.h"
 
 #define NOBODY 65534
-
-static char dir[PATH_MAX];
-static struct error err;
-
-static int setup(void **state)
-{
-	(void)state;
-	umask(022);
-	strcpy(dir, "/tmp/cprof-output-XXXXXX");
-	if (!mkdtemp(dir) || chdir(dir) != 0)
-		return -1;
-	memset(&err, 0, sizeof err);
-	return 0;
-}
-
-static void empty_directory(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-	char name[PATH_MAX];
-
-	while (d && (e = readdir(d))) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(name, sizeof name, "%.2000s/%s", path, e->d_name);
-		if (unlink(name) != 0 && errno == EISDIR) {
-			chmod(name, 0700);
-			empty_directory(name);
-			rmdir(name);
-		}
-	}
-	if (d)
-		closedir(d);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	output_file_forget();
-	empty_directory(dir);
-	return chdir("/") != 0 || rmdir(dir) != 0 ? -1 : 0;
-}
-
-static void make(const char *name, const char *content, mode_t mode)
-{
-	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, content, strlen(content)), strlen(content));
-	assert_int_equal(fchmod(fd, mode), 0);
-	close(fd);
-}
-
-static void assert_content(const char *name, const char *content)
-{
-	char buf[256];
-	int fd = open(name, O_RDONLY);
-
-	assert_true(fd >= 0);
-	ssize_t n = read(fd, buf, sizeof buf - 1);
-	assert_true(n >= 0);
-	buf[n] = '\0';
-	assert_string_equal(buf, content);
-	close(fd);
-}
 
 static mode_t mode_of(const char *name)
 {
@@ -107,18 +42,6 @@ static mode_t mode_of(const char *name)
 
 	assert_int_equal(stat(name, &st), 0);
 	return st.st_mode & 07777;
-}
-
-static size_t entries_in(const char *path)
-{
-	DIR *d = opendir(path);
-	size_t n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
 }
 
 static int check(const char *name)
@@ -167,7 +90,7 @@ static void test_absolute_name(void **state)
 	char name[PATH_MAX + 8];
 
 	(void)state;
-	snprintf(name, sizeof name, "%s/abs", dir);
+	snprintf(name, sizeof name, "%s/abs", fresh_dir);
 	assert_int_equal(check(name), 0);
 	assert_int_equal(put(name, "new"), 0);
 	assert_content("abs", "new");
@@ -333,128 +256,6 @@ static void test_deleted_file(void **state)
 	close(fd);
 	assert_content("a (deleted)", "where the link seems to lead");
 	assert_int_equal(entries_in("."), 1);
-}
-
-static int as_stdout(int fd, int (*action)(void))
-{
-	int saved = dup(STDOUT_FILENO);
-
-	fflush(stdout);
-	dup2(fd, STDOUT_FILENO);
-	int status = action();
-	dup2(saved, STDOUT_FILENO);
-	close(saved);
-	return status;
-}
-
-static int check_text_stdout(void)
-{
-	return output_file_check("-", 0, &err);
-}
-
-static int check_stdout(void)
-{
-	return check("-");
-}
-
-static int put_stdout(void)
-{
-	return put("-", "new");
-}
-
-static void test_stdout(void **state)
-{
-	int fd;
-
-	(void)state;
-	fd = open("out", O_RDWR | O_CREAT, 0600);
-	assert_int_equal(as_stdout(fd, check_stdout), 0);
-	assert_int_equal(as_stdout(fd, put_stdout), 0);
-	close(fd);
-	assert_content("out", "new");
-	fd = open("out", O_RDONLY);
-	assert_int_equal(as_stdout(fd, check_stdout), -1);
-	assert_non_null(strstr(err.text, "not open for writing"));
-	assert_int_equal(as_stdout(fd, put_stdout), -1);
-	close(fd);
-}
-
-static void test_stdout_terminal(void **state)
-{
-	int fd = posix_openpt(O_RDWR | O_NOCTTY);
-
-	(void)state;
-	if (fd < 0)
-		skip();
-	assert_int_equal(as_stdout(fd, check_stdout), -1);
-	assert_non_null(strstr(err.text, "stdout is a terminal"));
-	assert_int_equal(as_stdout(fd, check_text_stdout), 0);
-	close(fd);
-}
-
-static volatile sig_atomic_t got_signal;
-
-static void on_signal(int number)
-{
-	got_signal = number;
-}
-
-static void test_stdout_broken_pipe(void **state)
-{
-	struct sigaction act = {.sa_handler = on_signal}, now;
-	int fds[2];
-
-	(void)state;
-	sigaction(SIGPIPE, &act, NULL);
-	assert_int_equal(pipe(fds), 0);
-	close(fds[0]);
-	assert_int_equal(as_stdout(fds[1], put_stdout), -1);
-	assert_non_null(strstr(err.text, "stopped reading"));
-	close(fds[1]);
-	assert_int_equal(got_signal, 0);
-	sigaction(SIGPIPE, NULL, &now);
-	assert_true(now.sa_handler == on_signal);
-	signal(SIGPIPE, SIG_DFL);
-}
-
-#define PIPE_BYTES 300000
-
-static void *read_slowly(void *arg)
-{
-	static size_t total;
-	char buf[10000];
-	ssize_t n;
-
-	while ((n = read(*(int *)arg, buf, sizeof buf)) > 0) {
-		total += (size_t)n;
-		usleep(1000);
-	}
-	return &total;
-}
-
-static int put_much_to_stdout(void)
-{
-	static char data[PIPE_BYTES];
-
-	return output_file_write("-", data, sizeof data, &err);
-}
-
-/* A parent may have left stdout non-blocking; nothing is lost then. */
-static void test_stdout_nonblocking(void **state)
-{
-	int fds[2];
-	pthread_t reader;
-	void *total;
-
-	(void)state;
-	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
-	assert_int_equal(pthread_create(&reader, NULL, read_slowly, &fds[0]), 0);
-	assert_int_equal(as_stdout(fds[1], put_much_to_stdout), 0);
-	close(fds[1]);
-	pthread_join(reader, &total);
-	assert_int_equal(*(size_t *)total, PIPE_BYTES);
-	close(fds[0]);
 }
 
 /* In a child of that user with that limit: its exit status is what failed. */
@@ -728,7 +529,7 @@ static void test_abandon_without_file(void **state)
 	assert_int_equal(entries_in("."), 0);
 }
 
-#define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, fresh_dir_setup, fresh_dir_teardown)
 
 int main(void)
 {
@@ -744,10 +545,6 @@ int main(void)
 	        FILE_TEST(test_device),
 	        FILE_TEST(test_fifo),
 	        FILE_TEST(test_deleted_file),
-	        FILE_TEST(test_stdout),
-	        FILE_TEST(test_stdout_terminal),
-	        FILE_TEST(test_stdout_broken_pipe),
-	        FILE_TEST(test_stdout_nonblocking),
 	        FILE_TEST(test_file_size_limit),
 	        FILE_TEST(test_permissions),
 	        FILE_TEST(test_unlistable_directory),

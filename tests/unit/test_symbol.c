@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "elf_build.h"
 #include "module/space.h"
+#include "own.h"
 #include "symbol/symbol.h"
 
 static const struct symbol_options everything;
@@ -28,46 +29,38 @@ __attribute__((noinline, used)) static int local_landmark(int x)
 	return x * 3 + getpid();
 }
 
-struct own {
-	struct target *target;
-	struct module_cache *cache;
-	struct space *space;
+struct fixture {
+	struct own own;
 	struct symbolizer *symbolizer;
 	struct profile *profile;
 };
 
-static int own_setup(void **state)
+static int setup(void **state)
 {
-	struct own *own = xcalloc(1, sizeof *own);
+	struct fixture *f = xcalloc(1, sizeof *f);
 
-	own->target = target_open(getpid(), NULL);
-	if (!own->target)
-		return -1;
-	own->cache = module_cache_new();
-	own->space = space_new(own->target, own->cache);
-	own->symbolizer = symbolizer_new(&names_alone);
-	own->profile = profile_new();
-	*state = own;
+	own_open(&f->own);
+	f->symbolizer = symbolizer_new(&names_alone);
+	f->profile = profile_new();
+	*state = f;
 	return 0;
 }
 
-static int own_teardown(void **state)
+static int teardown(void **state)
 {
-	struct own *own = *state;
+	struct fixture *f = *state;
 
-	profile_free(own->profile);
-	symbolizer_free(own->symbolizer);
-	space_free(own->space);
-	module_cache_free(own->cache);
-	target_free(own->target);
-	free(own);
+	profile_free(f->profile);
+	symbolizer_free(f->symbolizer);
+	own_close(&f->own);
+	free(f);
 	return 0;
 }
 
 /* The location of an address of this process, its mapping bound. */
-static uint32_t locate(struct own *own, uint64_t address)
+static uint32_t locate(struct fixture *f, uint64_t address)
 {
-	struct space_map *map = space_find(own->space, address);
+	struct space_map *map = space_find(f->own.space, address);
 	struct profile_mapping mapping = {0};
 
 	assert_non_null(map);
@@ -75,12 +68,12 @@ static uint32_t locate(struct own *own, uint64_t address)
 		mapping.start = map->map.start;
 		mapping.limit = map->map.end;
 		mapping.offset = map->map.offset;
-		mapping.file = profile_string(own->profile, map->map.path);
-		mapping.code = symbolizer_bind(own->symbolizer, map->module, map->bias,
-		                               own->target);
-		map->profile_id = profile_mapping(own->profile, &mapping);
+		mapping.file = profile_string(f->profile, map->map.path);
+		mapping.code = symbolizer_bind(f->symbolizer, map->module, map->bias,
+		                               f->own.target);
+		map->profile_id = profile_mapping(f->profile, &mapping);
 	}
-	return profile_location(own->profile, map->profile_id, address);
+	return profile_location(f->profile, map->profile_id, address);
 }
 
 static const struct profile_function *function_of(const struct profile *profile,
@@ -106,42 +99,41 @@ static void expect_symbol(const struct profile *profile, uint32_t location,
 
 static void test_own_code(void **state)
 {
-	struct own *own = *state;
+	struct fixture *f = *state;
 	uint64_t at = (uint64_t)(uintptr_t)local_landmark;
-	uint32_t first = locate(own, at), second = locate(own, at + 1);
-	uint32_t libc = locate(own, (uint64_t)(uintptr_t)dlsym(RTLD_DEFAULT, "getenv"));
+	uint32_t first = locate(f, at), second = locate(f, at + 1);
+	uint32_t libc = locate(f, (uint64_t)(uintptr_t)dlsym(RTLD_DEFAULT, "getenv"));
 
-	symbolizer_fill(own->symbolizer, own->profile);
-	expect_symbol(own->profile, first, "local_landmark", "local_landmark");
-	expect_symbol(own->profile, second, "local_landmark", "local_landmark");
-	assert_ptr_equal(function_of(own->profile, first),
-	                 function_of(own->profile, second));
-	if (function_of(own->profile, libc)->system_name != 0)
-		expect_symbol(own->profile, libc, "getenv", "getenv");
-	assert_int_equal(symbolizer_stats(own->symbolizer).resolved +
-	                         symbolizer_stats(own->symbolizer).unresolved,
+	symbolizer_fill(f->symbolizer, f->profile);
+	expect_symbol(f->profile, first, "local_landmark", "local_landmark");
+	expect_symbol(f->profile, second, "local_landmark", "local_landmark");
+	assert_ptr_equal(function_of(f->profile, first), function_of(f->profile, second));
+	if (function_of(f->profile, libc)->system_name != 0)
+		expect_symbol(f->profile, libc, "getenv", "getenv");
+	assert_int_equal(symbolizer_stats(f->symbolizer).resolved +
+	                         symbolizer_stats(f->symbolizer).unresolved,
 	                 3);
-	assert_true(symbolizer_stats(own->symbolizer).resolved >= 2);
+	assert_true(symbolizer_stats(f->symbolizer).resolved >= 2);
 
 	/* A second time there is nothing left to do. */
-	symbolizer_fill(own->symbolizer, own->profile);
-	assert_int_equal(own->profile->lines.n, 3);
-	assert_int_equal(symbolizer_stats(own->symbolizer).resolved +
-	                         symbolizer_stats(own->symbolizer).unresolved,
+	symbolizer_fill(f->symbolizer, f->profile);
+	assert_int_equal(f->profile->lines.n, 3);
+	assert_int_equal(symbolizer_stats(f->symbolizer).resolved +
+	                         symbolizer_stats(f->symbolizer).unresolved,
 	                 3);
 }
 
 /* The names that a symbolizer gives to addresses of our own code, one a line. */
-static char *names_by(struct symbolizer *symbolizer, struct own *own, uint64_t from,
+static char *names_by(struct symbolizer *symbolizer, struct fixture *f, uint64_t from,
                       size_t n)
 {
-	struct space_map *map = space_find(own->space, from);
+	struct space_map *map = space_find(f->own.space, from);
 	struct profile *profile = profile_new();
 	struct profile_mapping mapping = {.start = map->map.start, .limit = map->map.end};
 	char *names = xstrdup("");
 	uint32_t id;
 
-	mapping.code = symbolizer_bind(symbolizer, map->module, map->bias, own->target);
+	mapping.code = symbolizer_bind(symbolizer, map->module, map->bias, f->own.target);
 	id = profile_mapping(profile, &mapping);
 	for (size_t i = 0; i < n; i++) {
 		symbolizer_want(symbolizer, mapping.code, from + 16 * i);
@@ -164,16 +156,16 @@ static char *names_by(struct symbolizer *symbolizer, struct own *own, uint64_t f
 /* With a thread of its own, in several profiles: the same names. */
 static void test_thread(void **state)
 {
-	struct own *own = *state;
+	struct fixture *f = *state;
 	struct symbolizer *threaded = symbolizer_new(&everything);
 	struct symbolizer *plain = symbolizer_new(&everything);
 	uint64_t from = (uint64_t)(uintptr_t)local_landmark;
-	char *wanted = names_by(plain, own, from, 300);
+	char *wanted = names_by(plain, f, from, 300);
 
 	assert_non_null(strstr(wanted, "local_landmark\n"));
 	assert_int_equal(symbolizer_start(threaded, NULL), 0);
 	for (int i = 0; i < 3; i++) {
-		char *names = names_by(threaded, own, from, 300);
+		char *names = names_by(threaded, f, from, 300);
 
 		assert_string_equal(names, wanted);
 		free(names);
@@ -192,9 +184,9 @@ static void test_thread(void **state)
 /* Against the dynamic linker's own search, over all of libc's exported code. */
 static void test_against_dladdr(void **state)
 {
-	struct own *own = *state;
+	struct fixture *f = *state;
 	struct space_map *map = space_find(
-	        own->space, (uint64_t)(uintptr_t)dlsym(RTLD_DEFAULT, "getenv"));
+	        f->own.space, (uint64_t)(uintptr_t)dlsym(RTLD_DEFAULT, "getenv"));
 	const struct module_range *code;
 	size_t ncode, compared = 0;
 
@@ -206,7 +198,7 @@ static void test_against_dladdr(void **state)
 		const struct module_range *r = &code[(size_t)random() % ncode];
 		uint64_t vaddr = r->start + (uint64_t)random() % (r->end - r->start);
 		uint64_t distance = 0;
-		const char *name = symbolizer_lookup(own->symbolizer, map->module, vaddr,
+		const char *name = symbolizer_lookup(f->symbolizer, map->module, vaddr,
 		                                     &distance);
 		Dl_info info;
 
@@ -227,7 +219,7 @@ static void test_against_dladdr(void **state)
 
 static void test_vdso(void **state)
 {
-	struct own *own = *state;
+	struct fixture *f = *state;
 	struct space_map *vdso = NULL;
 	struct module_symbols symbols;
 	uint64_t vaddr = 0, distance;
@@ -236,7 +228,7 @@ static void test_vdso(void **state)
 	uint32_t location;
 	size_t n;
 
-	maps = space_maps(own->space, &n);
+	maps = space_maps(f->own.space, &n);
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(maps[i]->map.path, "[vdso]") == 0)
 			vdso = maps[i];
@@ -251,14 +243,13 @@ static void test_vdso(void **state)
 	}
 	if (vaddr == 0)
 		skip();
-	name = symbolizer_lookup(own->symbolizer, vdso->module, vaddr + 1, &distance);
+	name = symbolizer_lookup(f->symbolizer, vdso->module, vaddr + 1, &distance);
 	/* The weak alias is clock_gettime; the global one is preferred. */
 	assert_string_equal(name, "__vdso_clock_gettime");
 	assert_int_equal(distance, 1);
-	location = locate(own, vdso->bias + vaddr + 1);
-	symbolizer_fill(own->symbolizer, own->profile);
-	expect_symbol(own->profile, location, "__vdso_clock_gettime",
-	              "__vdso_clock_gettime");
+	location = locate(f, vdso->bias + vaddr + 1);
+	symbolizer_fill(f->symbolizer, f->profile);
+	expect_symbol(f->profile, location, "__vdso_clock_gettime", "__vdso_clock_gettime");
 }
 
 static uint32_t add_location(struct profile *profile, const char *file, uint64_t start,
@@ -632,11 +623,10 @@ static void test_demangle_noise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(test_own_code, own_setup, own_teardown),
-	        cmocka_unit_test_setup_teardown(test_thread, own_setup, own_teardown),
-	        cmocka_unit_test_setup_teardown(test_against_dladdr, own_setup,
-	                                        own_teardown),
-	        cmocka_unit_test_setup_teardown(test_vdso, own_setup, own_teardown),
+	        cmocka_unit_test_setup_teardown(test_own_code, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_thread, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_against_dladdr, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_vdso, setup, teardown),
 	        cmocka_unit_test(test_fallbacks),
 	        cmocka_unit_test(test_functions_of_unwind_tables),
 	        cmocka_unit_test(test_names_of_symbols),
