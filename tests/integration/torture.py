@@ -35,12 +35,17 @@ def test_torture():
     """A stop that was not undone when its tracer was killed is an EINTR: the one harm
     there may be, counted by scripts/torture."""
     for mode in torture.modes():
+        ledger = Ledger()
         for kind in torture.KINDS:
             killed = ("eintr",) if kind in ("kill", "kill-tracer", "segv") else ()
-            ledger = Ledger()
             rounds = ROUNDS if mode == "cpu" else 1 + ROUNDS // 4
-            check(torture.torture(kind, rounds, mode, ledger), killed)
-            ledger.end()
+            row = torture.torture(kind, rounds, mode, ledger)
+            check(row, killed)
+            # One that was hurt does not tell what comes next from what came before.
+            if row.held or row.stuck:
+                ledger.end()
+                ledger = Ledger()
+        ledger.end()
 
 
 def test_long_stop():
@@ -53,10 +58,10 @@ def test_long_run():
     for mode in torture.modes():
         for what, prefix in (("as root", []), ("from afar", profiler.from_afar())):
             before = ledger.settle()
-            run = profiler.profile(ledger.pid, 3, "-m", mode, hz=999, prefix=prefix)
+            run = profiler.profile(ledger.pid, 2, "-m", mode, hz=999, prefix=prefix)
             after = ledger.settle()
             tap.equal((harm(before, after), by_call(before, after)), ({}, {}),
-                      "3 s at 999 Hz, -m %s, %s: the target's books are in order" % (mode, what))
+                      "2 s at 999 Hz, -m %s, %s: the target's books are in order" % (mode, what))
             tap.at_least(len(run.profile.samples), 3, "and it was sampled")
 
 

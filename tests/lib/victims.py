@@ -17,6 +17,7 @@ import tempfile
 
 SOURCE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "victims")
 _built = None
+_go_cache = None
 
 
 def recipes():
@@ -50,15 +51,24 @@ def build(name, directory):
     return path
 
 
+def go_cache():
+    """Where Go keeps what it compiled, its own library first of all: beside the victims
+    that are built, else for as long as this program runs."""
+    global _go_cache
+    if _go_cache is None:
+        given = os.environ.get("VICTIMS")
+        if given and os.access(given, os.W_OK):
+            _go_cache = os.path.join(os.path.abspath(given), "go-cache")
+        else:
+            _go_cache = tempfile.mkdtemp(prefix="cprof-gocache-")
+            atexit.register(shutil.rmtree, _go_cache, True)
+    return _go_cache
+
+
 def build_go(package, path, *flags):
-    cache = tempfile.mkdtemp(prefix="cprof-gocache-")
-    try:
-        env = dict(os.environ, GO111MODULE="off", GOFLAGS="", GOCACHE=cache, GOPROXY="off",
-                   HOME=cache, CGO_ENABLED="1")
-        subprocess.run(["go", "build", *flags, "-o", path, "."], cwd=package, env=env,
-                       check=True)
-    finally:
-        shutil.rmtree(cache, True)
+    env = dict(os.environ, GO111MODULE="off", GOFLAGS="", GOCACHE=go_cache(), GOPROXY="off",
+               HOME=go_cache(), CGO_ENABLED="1")
+    subprocess.run(["go", "build", *flags, "-o", path, "."], cwd=package, env=env, check=True)
 
 
 def path(name):
@@ -119,6 +129,7 @@ class Victim:
 
 if __name__ == "__main__":
     os.makedirs(sys.argv[1], exist_ok=True)
+    os.environ.setdefault("VICTIMS", sys.argv[1])
     everything = list(recipes()) + (list(go_packages()) if shutil.which("go") else [])
     for one in sys.argv[2:] or everything:
         print(build(one, sys.argv[1]))
