@@ -61,7 +61,8 @@ class Worker:
 def start_sampling(pid, hz=999):
     """A profiler that has begun to sample, and has been at it for a random time."""
     run = profiler.Run("-p", pid, "-d", "60", "-F", hz)
-    time.sleep(0.25 + random.random() * 0.3)
+    run.begun()
+    time.sleep(random.random() * 0.3)
     assert run.process.poll() is None, "it ended early: %s" % run.finish()
     return run
 
@@ -270,7 +271,7 @@ def test_an_orphan_ends():
     """The process that samples outlives the profiler by no more than a moment."""
     victim = Victim("work", 2, "busy")
     run = start_sampling(victim.pid)
-    tracer = next(c for c in procs.children(run.pid) if procs.status(c)["Name"] == "cprof-tracer")
+    tracer = run.begun()
     run.signal(signal.SIGKILL)
     run.process.wait()
     procs.wait_until("the tracer is gone", lambda: procs.state(tracer) in ("", "Z"), 10)

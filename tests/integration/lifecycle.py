@@ -41,7 +41,7 @@ def test_duration():
 
 
 def test_target_exits():
-    victim = Victim("execs", "exit", 1200, 0)
+    victim = Victim("execs", "exit", 2000, 0)
     run = profiler.Run("-p", victim.pid, "-d", "60").finish()
     ended(run, 0, "the target ends: exit status 0")
     tap.ok(re.search(r"ended|exited|gone", run.stderr), "and it is said", str(run))
@@ -52,7 +52,8 @@ def test_target_exits():
 def test_target_killed():
     victim = Victim("work", 3, "busy")
     run = profiler.Run("-p", victim.pid, "-d", "60", "-F", "499")
-    time.sleep(1)
+    run.begun()
+    time.sleep(0.7)
     victim.process.kill()
     run.finish()
     ended(run, 0, "the target is killed: exit status 0")
@@ -63,8 +64,8 @@ def test_target_killed():
 
 def check_exec(how):
     after = victims.path("nofp")
-    victim = Victim("execs", how, 1500, after)
-    run = profiler.profile(victim.pid, 3.5)
+    victim = Victim("execs", how, 2000, after)
+    run = profiler.profile(victim.pid, 4)
     tap.equal(victim.process.poll(), None, how + ": the new program lives on")
     check_part(run, "spin_before_exec", 0.15, how + ": the program that it was is in the profile")
     check_part(run, "chain_leaf", 0.15, how + ": and the one that it became")
@@ -134,9 +135,9 @@ def test_two_processes():
 
 
 def test_one_of_two_ends():
-    one, two = Victim("execs", "exit", 500, 0), Victim("work", 1, "busy")
-    run = profiler.profile(one.pid, 2, "-p", two.pid)
-    tap.at_least(run.profile.duration_nanos, 1.9e9, "one of two targets ends: the run goes on")
+    one, two = Victim("execs", "exit", 1500, 0), Victim("work", 1, "busy")
+    run = profiler.profile(one.pid, 3, "-p", two.pid)
+    tap.at_least(run.profile.duration_nanos, 2.9e9, "one of two targets ends: the run goes on")
     tap.contains(run.stderr, str(one.pid), "and it is said which")
 
 
@@ -152,7 +153,8 @@ def test_interrupted():
     for number in (signal.SIGINT, signal.SIGTERM):
         victim = Victim("work", 1, "busy")
         run = profiler.Run("-p", victim.pid, "-d", "60")
-        time.sleep(1)
+        run.begun()
+        time.sleep(0.7)
         run.signal(number)
         run.finish()
         ended(run, 0, "%s ends the run early" % number.name)
@@ -179,7 +181,8 @@ def test_interrupted_twice():
     """The first one ends the sampling; the output then has to wait for ever."""
     victim = Victim("work", 1, "busy")
     run = profiler.Run("-p", victim.pid, "-d", "60", output="-", stdout=full_pipe())
-    time.sleep(1)
+    run.begun()
+    time.sleep(0.5)
     run.signal(signal.SIGINT)
     time.sleep(1)
     tap.equal(run.process.poll(), None, "one SIGINT: it writes as long as that takes", str(run))

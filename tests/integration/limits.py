@@ -19,17 +19,9 @@ from victims import Victim
 SECONDS = 4
 
 
-def tracer_of(run):
-    """The process that samples."""
-    def find():
-        return next((c for c in procs.children(run.pid)
-                     if procs.status(c).get("Name") == "cprof-tracer"), None)
-    return procs.wait_until("it samples", find)
-
-
 def cost_of(run):
     """The part of one processor that the process which samples used, to its end."""
-    tracer = tracer_of(run)
+    tracer = run.begun()
     start, used = time.monotonic(), 0
     last = start
     while True:

@@ -12,7 +12,6 @@ import procs
 import profiler
 import tap
 import victims
-from pprof import Profile
 
 NOBODY = 65534
 CAPS = {"CHOWN": 0, "DAC_OVERRIDE": 1, "DAC_READ_SEARCH": 2, "FOWNER": 3, "SYS_PTRACE": 19,
@@ -32,15 +31,10 @@ def need_root():
         tap.skip("needs root")
 
 
-def tracer_of(pid):
-    return next((c for c in procs.children(pid)
-                 if procs.status(c).get("Name") == "cprof-tracer"), None)
-
-
 def tasks(run):
     """What /proc says of each thread of the profiler, and of its tracer, while it samples:
     {"main" or "tracer" or a thread's id: fields}."""
-    tracer = procs.wait_until("it samples", lambda: tracer_of(run.pid))
+    tracer = run.begun()
     procs.wait_until("all of it has begun", lambda: len(procs.tids(run.pid)) >= 3)
     found = {tid: procs.status(run.pid, tid) for tid in procs.tids(run.pid)}
     found["main"] = found.pop(run.pid)
@@ -113,15 +107,12 @@ def test_user():
     program, directory = public_copy(), procs.temp_dir()
     os.chown(directory, NOBODY, NOBODY)
     path = os.path.join(directory, "out.pb.gz")
-    process = procs.spawn([program, "-q", "-p", str(victim.pid), "-d", "2", "-o", path], **user)
-
-    class Started:
-        pid = process.pid
-    found = tasks(Started)
+    run = profiler.Run("-q", "-p", victim.pid, "-d", "2", program=program, output=path, **user)
+    found = tasks(run)
     check_confined(found, "as a user")
     tap.equal({caps(f, "CapPrm") for f in found.values()}, {0}, "as a user: no capabilities")
-    tap.equal(process.wait(60), 0, "as a user: it samples")
-    tap.at_least(Profile.read(path).total("samples"), 1, "as a user: there are samples")
+    tap.equal(run.finish().status, 0, "as a user: it samples", str(run))
+    tap.at_least(run.profile.total("samples"), 1, "as a user: there are samples")
 
 
 def test_command_is_not_confined():

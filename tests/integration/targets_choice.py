@@ -178,9 +178,13 @@ def test_postgres_new_connections():
     load = procs.spawn([pgbench, "-n", "-S", "-C", "-c", "2", "-T", "100"], env=environment,
                        cwd="/tmp", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     procs.wait_until("there are new backends", lambda: len(procs.children(postmaster)) > 4)
-    run = profiler.profile(postmaster, 4, "--children", hz=199)
+    # longer where the machine has no time for them
+    for seconds in (4, 16):
+        run = profiler.profile(postmaster, seconds, "--children", hz=199)
+        backends = who_ran(run.profile, "PostgresMain")
+        if len(backends) >= 10:
+            break
     procs.stop(load)
-    backends = who_ran(run.profile, "PostgresMain")
     tap.at_least(len(backends), 10, "postgres: backends that came and went are profiled",
                  lambda: str(run))
     joined = int(re.search(r"(\d+) of them joined", run.stderr).group(1))

@@ -110,7 +110,7 @@ def start(pid, *argv):
         f.write(str(pid - 1))
     return subprocess.Popen(argv, stdout=subprocess.DEVNULL)
 
-first = start(700, victims + "/execs", "exit", "1200", "0")
+first = start(700, victims + "/execs", "exit", "2000", "0")
 run = subprocess.Popen([cprof, "-p", "700", "-d", "4", "-F", "999", "-o", out])
 first.wait()
 second = start(700, victims + "/work", "1", "busy")
@@ -160,22 +160,25 @@ def public(path, mode=0o755):
 _LOCKS_ITSELF = r"""
 import ctypes, time
 print('ready', flush=True)
-end = time.monotonic() + 1.5
-while time.monotonic() < end: pass
+while time.process_time() < 1.5: pass
 ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 print('locked', flush=True)
 while True: pass
 """
 
 
-def run_as_nobody(pid, seconds):
+def run_as_nobody(pid, changed):
+    """A run that ends a moment after `changed` has seen what it waits for."""
     directory = procs.temp_dir(pwd.getpwuid(NOBODY))
     path = directory + "/profile.pb.gz"
-    done = subprocess.run([public(profiler.PATH), "-p", str(pid), "-d", str(seconds), "-F", "499",
-                           "-o", path], stderr=subprocess.PIPE, timeout=120, check=False,
-                          **AS_NOBODY)
+    process = procs.spawn([public(profiler.PATH), "-p", str(pid), "-d", "600", "-F", "499",
+                           "-o", path], stderr=subprocess.PIPE, **AS_NOBODY)
+    changed()
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    text = process.communicate(timeout=120)[1].decode("utf-8", "replace")
     read = profiler.Profile.read(path) if os.path.exists(path) else None
-    return done.returncode, done.stderr.decode("utf-8", "replace"), read
+    return process.returncode, text, read
 
 
 def need_to_trace_as_nobody():
@@ -194,10 +197,9 @@ def test_becomes_undumpable():
     target = procs.spawn([python, "-c", _LOCKS_ITSELF], stdout=subprocess.PIPE, **AS_NOBODY)
     lines = procs.Lines(target.stdout)
     lines.wait_for("ready")
-    status, text, read = run_as_nobody(target.pid, 3)
-    lines.wait_for("locked")
+    status, text, read = run_as_nobody(target.pid, lambda: lines.wait_for("locked"))
     tap.equal(status, 0, "PR_SET_DUMPABLE 0 half-way: what came before is written", text)
-    tap.ok(read is not None and read.total("samples") > 50, "with its samples")
+    tap.ok(read is not None and read.total("samples") > 20, "with its samples")
     tap.contains(text, "refused", "and it is told that the kernel refused the rest")
     tap.ok(target.poll() is None and procs.traced(target.pid) == {},
            "the target lives, untraced")
@@ -207,14 +209,16 @@ def test_setuid_exec_half_way():
     need_to_trace_as_nobody()
     program = public(victims.path("work"), 0o4755)
     starter = public(victims.path("execs"))
-    target = procs.spawn([starter, "exec", "1500", program, "1", "busy"], stdout=subprocess.PIPE,
+    target = procs.spawn([starter, "exec", "2000", program, "1", "busy"], stdout=subprocess.PIPE,
                          **AS_NOBODY)
     procs.Lines(target.stdout).wait_for("ready")
-    status, text, read = run_as_nobody(target.pid, 3.5)
+    status, text, read = run_as_nobody(target.pid, lambda: procs.wait_until(
+        "it has become another program",
+        lambda: procs.cmdline(target.pid).startswith(program)))
     if procs.status(target.pid)["Uid"].split()[1] != "0":
         tap.skip("setuid has no effect in " + os.path.dirname(program))
     tap.equal(status, 0, "exec of a setuid program half-way: what came before is written", text)
-    tap.ok(read is not None and read.total("samples") > 50, "with its samples")
+    tap.ok(read is not None and read.total("samples") > 20, "with its samples")
     tap.contains(text, "refused", "and it is told that the kernel refused the rest")
     tap.ok(target.poll() is None and procs.traced(target.pid) == {},
            "the target lives, untraced")
@@ -280,7 +284,7 @@ def test_strace_comes():
 
 def test_wait_statuses():
     """How a child ends is what its parent is told, though it was sampled to its end."""
-    for argv, want in ((["exit", 600, 0], 0), (["exit", 600, 77], 77)):
+    for argv, want in ((["exit", 1500, 0], 0), (["exit", 1500, 77], 77)):
         victim = Victim("execs", *argv)
         run = profiler.Run("-p", victim.pid, "-d", "60", "-F", "999")
         tap.equal(victim.process.wait(30), want, "a child that exits with %d" % want)
@@ -288,7 +292,8 @@ def test_wait_statuses():
     for number in (signal.SIGTERM, signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT):
         child = procs.spawn([sys.executable, "-c", "while True: pass"])
         run = profiler.Run("-p", child.pid, "-d", "60", "-F", "999")
-        time.sleep(0.5)
+        run.begun()
+        time.sleep(0.3)
         child.send_signal(number)
         tap.equal(child.wait(30), -number, "a child that %s kills" % number.name)
         ended(run.finish(), "and the run")

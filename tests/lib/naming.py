@@ -22,14 +22,7 @@ MOST = 0.6
 
 
 def run_on(pid, *args, seconds=SECONDS, **options):
-    """A profile with samples in it: longer where the machine has no time for us."""
-    for longer in (1, 4, 16):
-        run = profiler.Run("-p", pid, "-d", seconds * longer, "-F", HZ, "-v", *args,
-                           **options).finish()
-        assert run.status == 0 and run.profile, "no profile: %s" % run
-        if run.profile.total("samples") >= ENOUGH:
-            break
-    return run
+    return profiler.profile(pid, seconds, "-v", *args, hz=HZ, enough=ENOUGH, **options)
 
 
 def check(run, function, what, least=MOST):

@@ -28,7 +28,8 @@ class Run:
     (or None when no file was written), .path.
     """
 
-    def __init__(self, *args, output=None, directory=None, prefix=(), **options):
+    def __init__(self, *args, output=None, directory=None, prefix=(), program=PATH,
+                 **options):
         self.directory = directory or procs.temp_dir()
         self.path = output or os.path.join(self.directory, "profile.pb.gz")
         self.errors = open(os.path.join(self.directory, "stderr"), "w+b")
@@ -37,7 +38,7 @@ class Run:
         tap.cleanup(self.printed.close)
         # At the rate that the test asks for, however busy the machine.
         limit = [] if "--max-overhead" in args else ["--max-overhead", "100"]
-        self.argv = [*prefix, PATH, "-o", self.path] + limit + [str(a) for a in args]
+        self.argv = [*prefix, program, "-o", self.path] + limit + [str(a) for a in args]
         options.setdefault("stdout", self.printed)
         options.setdefault("stderr", self.errors)
         self.process = procs.spawn(self.argv, **options)
@@ -57,6 +58,18 @@ class Run:
     @property
     def stdout(self):
         return self.read(self.printed)
+
+    def tracer(self):
+        """The process that samples, or None when it is not there (yet, or any more)."""
+        return next((c for c in procs.children(self.pid)
+                     if procs.status(c).get("Name") == "cprof-tracer"), None)
+
+    def begun(self):
+        """Waits until it samples, and gives the process that does: a signal before that
+        ends it without a profile."""
+        procs.wait_until("it samples",
+                         lambda: self.tracer() or self.process.poll() is not None)
+        return self.tracer()
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -84,11 +97,15 @@ def from_afar():
     return ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"]
 
 
-def profile(pid, seconds, *args, hz=None, **options):
-    """Profiles a process and expects a profile; the finished Run."""
+def profile(pid, seconds, *args, hz=None, enough=0, **options):
+    """Profiles a process and expects a profile; the finished Run. `enough`: samples to
+    judge by, for which it takes longer where the machine has no time for us."""
     rate = [] if hz is None else ["-F", str(hz)]
-    run = Run("-p", pid, "-d", seconds, *rate, *args, **options).finish()
-    assert run.status == 0 and run.profile is not None, "no profile: %s" % run
+    for longer in (1, 4, 16):
+        run = Run("-p", pid, "-d", seconds * longer, *rate, *args, **options).finish()
+        assert run.status == 0 and run.profile is not None, "no profile: %s" % run
+        if not enough or run.profile.total("samples") >= enough:
+            break
     return run
 
 

@@ -93,12 +93,6 @@ def start(pid, mode="cpu", hz=999, at=None):
     return run
 
 
-def tracer_of(run):
-    """The process that does the tracing, or None when it is not there yet."""
-    found = procs.children(run.pid)
-    return found[0] if found else None
-
-
 def forget(run):
     """What a run leaves open and lying about, of which a thousand are too many."""
     run.errors.close()
@@ -153,7 +147,7 @@ def end_by(number, mode, of_tracer=False):
     """One run that ends by a signal at a random instant."""
     def once(row, ledger):
         run = start(ledger.pid, mode)
-        pid = tracer_of(run) if of_tracer else run.pid
+        pid = run.tracer() if of_tracer else run.pid
         if pid is not None:
             try:
                 os.kill(pid, number)
@@ -179,7 +173,7 @@ def stopped(seconds, mode):
         run = start(ledger.pid, mode, at=random.uniform(*when))
         if mode != "threads":
             # before it samples a SIGINT ends it without a profile
-            procs.wait_until("it samples", lambda: tracer_of(run))
+            run.begun()
         run.signal(signal.SIGSTOP)
         # or has ended before, and is taken note of by the attempt
         procs.wait_until("the profiler is stopped",
