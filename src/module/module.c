@@ -371,6 +371,24 @@ const struct module_range *module_code(const struct module *module, size_t *n)
 	return module->image.code.v;
 }
 
+const struct module_range *module_range_find(const struct module_range *ranges, size_t n,
+                                             uint64_t vaddr)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (vaddr < ranges[mid].start)
+			high = mid;
+		else if (vaddr >= ranges[mid].end)
+			low = mid + 1;
+		else
+			return &ranges[mid];
+	}
+	return NULL;
+}
+
 /* Whether stripping took no names away: those of .dynsym are only the exported. */
 static bool names_itself(const struct module *module)
 {

@@ -147,6 +147,10 @@ struct module_range {
  */
 const struct module_range *module_code(const struct module *module, size_t *n);
 
+/* The one of these sorted ranges that holds a vaddr, or NULL. */
+const struct module_range *module_range_find(const struct module_range *ranges, size_t n,
+                                             uint64_t vaddr);
+
 enum module_symtab {
 	MODULE_SYMTAB,       /* .symtab: every symbol, unless the file was stripped */
 	MODULE_DYNSYM,       /* .dynsym: what the dynamic linker needs */

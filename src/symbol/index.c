@@ -29,24 +29,6 @@
 #define COMPARE_MAX  1024
 #define RANK_MAX_LEN 0xffff
 
-static const struct module_range *find_code(const struct module_range *code, size_t n,
-                                            uint64_t vaddr)
-{
-	size_t low = 0, high = n;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (vaddr < code[mid].start)
-			high = mid;
-		else if (vaddr >= code[mid].end)
-			low = mid + 1;
-		else
-			return &code[mid];
-	}
-	return NULL;
-}
-
 static bool names_code(const Elf64_Sym *sym)
 {
 	unsigned type = ELF64_ST_TYPE(sym->st_info);
@@ -90,7 +72,7 @@ void symbol_index_add(struct symbol_index *index, const struct module_symbols *t
 		symbol.name = table->strings + sym->st_name;
 		if (is_label(symbol.name))
 			continue;
-		range = find_code(code, ncode, sym->st_value);
+		range = module_range_find(code, ncode, sym->st_value);
 		if (!range)
 			continue;
 		symbol.start = sym->st_value;
@@ -200,7 +182,7 @@ static void begin_symbol(struct sweep *sweep, uint32_t number,
 		array_push(&sweep->open, number);
 	} else if (!top_covers(sweep)) {
 		sweep->label = number;
-		sweep->label_end = find_code(code, ncode, symbol->start)->end;
+		sweep->label_end = module_range_find(code, ncode, symbol->start)->end;
 	}
 }
 

@@ -56,25 +56,6 @@ struct lines {
 	size_t paths_len;
 };
 
-/* Whether an address is in code: of what the linker threw away, ranges stay that
- * begin at 0 or so. */
-static bool is_code(const struct module_range *code, size_t ncode, uint64_t vaddr)
-{
-	size_t low = 0, high = ncode;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (vaddr < code[mid].start)
-			high = mid;
-		else if (vaddr >= code[mid].end)
-			low = mid + 1;
-		else
-			return true;
-	}
-	return false;
-}
-
 static void add_unit(struct lines *lines, Dwarf_Die *die, bool is_skeleton,
                      const struct module_range *code, size_t ncode)
 {
@@ -85,7 +66,8 @@ static void add_unit(struct lines *lines, Dwarf_Die *die, bool is_skeleton,
 
 	while (lines->spans.spans.n < UNIT_RANGES_MAX &&
 	       (at = dwarf_ranges(die, at, &base, &start, &end)) > 0) {
-		if (is_code(code, ncode, start))
+		/* Of what the linker threw away, ranges stay that begin at 0 or so. */
+		if (module_range_find(code, ncode, start))
 			spans_add(&lines->spans, start, end, number);
 	}
 	array_push(&lines->units, unit);

@@ -69,10 +69,7 @@ static const struct module_range *find_code(struct module *module, uint64_t vadd
 	size_t n;
 	const struct module_range *code = module_code(module, &n);
 
-	for (size_t i = 0; i < n; i++)
-		if (vaddr >= code[i].start && vaddr < code[i].end)
-			return &code[i];
-	return NULL;
+	return module_range_find(code, n, vaddr);
 }
 
 /* Whether a function seems to begin at a place in a piece of code. */
