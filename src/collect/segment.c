@@ -160,13 +160,7 @@ void segment_collapse(struct segment *segment)
 	int64_t totals[PROFILE_MAX_TYPES] = {0};
 	uint32_t location, stack;
 
-	for (size_t i = 0; i < old->ntypes; i++)
-		profile_add_type(profile, profile_text(old, old->types[i].type),
-		                 profile_text(old, old->types[i].unit));
-	profile_set_period(profile, profile_text(old, old->period_type.type),
-	                   profile_text(old, old->period_type.unit), old->period);
-	profile->time_ns = old->time_ns;
-	profile->duration_ns = old->duration_ns;
+	profile_set_like(profile, old);
 	for (size_t i = 0; i < old->samples.n; i++) {
 		for (size_t t = 0; t < old->ntypes; t++)
 			totals[t] += old->samples.v[i].value[t];

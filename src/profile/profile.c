@@ -91,6 +91,17 @@ void profile_set_period(struct profile *profile, const char *type, const char *u
 	profile->period = period;
 }
 
+void profile_set_like(struct profile *profile, const struct profile *other)
+{
+	for (size_t i = 0; i < other->ntypes; i++)
+		profile_add_type(profile, profile_text(other, other->types[i].type),
+		                 profile_text(other, other->types[i].unit));
+	profile_set_period(profile, profile_text(other, other->period_type.type),
+	                   profile_text(other, other->period_type.unit), other->period);
+	profile->time_ns = other->time_ns;
+	profile->duration_ns = other->duration_ns;
+}
+
 profile_str profile_string(struct profile *profile, const char *s)
 {
 	size_t len = s ? strlen(s) : 0;

@@ -106,6 +106,9 @@ void profile_add_type(struct profile *profile, const char *type, const char *uni
 void profile_set_period(struct profile *profile, const char *type, const char *unit,
                         int64_t period);
 
+/* Gives an empty profile the types, the period and the times of another. */
+void profile_set_like(struct profile *profile, const struct profile *other);
+
 /*
  * Enters a string; bytes that are no valid UTF-8, and control characters, become
  * U+FFFD. NULL is "".

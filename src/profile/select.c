@@ -155,13 +155,7 @@ static void copy_frame(struct copy *copy)
 	const struct profile *from = copy->from;
 	struct profile *to = copy->to;
 
-	for (size_t i = 0; i < from->ntypes; i++)
-		profile_add_type(to, profile_text(from, from->types[i].type),
-		                 profile_text(from, from->types[i].unit));
-	profile_set_period(to, profile_text(from, from->period_type.type),
-	                   profile_text(from, from->period_type.unit), from->period);
-	to->time_ns = from->time_ns;
-	to->duration_ns = from->duration_ns;
+	profile_set_like(to, from);
 	for (size_t i = 0; i < from->comments.n; i++)
 		profile_comment(to, "%s", profile_text(from, from->comments.v[i]));
 }
