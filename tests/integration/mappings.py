@@ -385,31 +385,28 @@ def test_swapped_libraries():
                 lambda: profiler.top_text(run.profile))
 
 
-def test_target_ends():
-    """Names do not need the process any more."""
-    where = directory()
-    library = copy("names_library", where + "/library.so")
-    victim = Victim("names", "load", library)
+def profile_to_its_end(victim, vanish):
+    """Of a victim that is killed after a while; what its names are in vanishes before."""
     run = profiler.Run("-p", victim.pid, "-d", "60", "-F", HZ)
     procs.wait_until("it was sampled", lambda: procs.cpu_ns(victim.pid) > 1500000000)
-    os.remove(library)
+    vanish()
     victim.process.kill()
     victim.process.wait()
     run.finish()
     assert run.profile, str(run)
+    return run
+
+
+def test_target_ends():
+    """Names do not need the process any more."""
+    library = copy("names_library", directory() + "/library.so")
+    run = profile_to_its_end(Victim("names", "load", library), lambda: os.remove(library))
     check(run, "hidden_in_library", "a process that ended")
 
 
 def test_jit_target_ends():
     where = directory()
-    victim = Victim("names", "jitdump", where)
-    run = profiler.Run("-p", victim.pid, "-d", "60", "-F", HZ)
-    procs.wait_until("it was sampled", lambda: procs.cpu_ns(victim.pid) > 1500000000)
-    shutil.rmtree(where)
-    victim.process.kill()
-    victim.process.wait()
-    run.finish()
-    assert run.profile, str(run)
+    run = profile_to_its_end(Victim("names", "jitdump", where), lambda: shutil.rmtree(where))
     check(run, "jit_dumped", "JIT code of a process that ended", 0.9)
 
 

@@ -188,21 +188,20 @@ def test_rust_names():
         tap.ok(name in mangled, "%s is kept as the system name" % name, repr(sorted(mangled)))
 
 
+def check_deep(frames, size, what):
+    run = run_on(Victim("deep", frames, size))
+    check_reached(run, what)
+    part = part_with(run.profile, lambda s: s.stack.count("descend") == frames)
+    tap.at_least(part, 0.95, what + ": all are there", lambda: stacks_text(run, 2))
+
+
 def test_deep_100k():
     """100 KiB of stack: more than is copied at first."""
-    victim = Victim("deep", 100, 1024)
-    run = run_on(victim)
-    check_reached(run, "100 frames of 1 KiB")
-    part = part_with(run.profile, lambda s: s.stack.count("descend") == 100)
-    tap.at_least(part, 0.95, "100 frames of 1 KiB: all are there", lambda: stacks_text(run, 2))
+    check_deep(100, 1024, "100 frames of 1 KiB")
 
 
 def test_deep_many_small():
-    victim = Victim("deep", 400, 16)
-    run = run_on(victim)
-    check_reached(run, "400 small frames")
-    part = part_with(run.profile, lambda s: s.stack.count("descend") == 400)
-    tap.at_least(part, 0.95, "400 small frames: all are there", lambda: stacks_text(run, 2))
+    check_deep(400, 16, "400 small frames")
 
 
 def test_deep_2m():

@@ -11,8 +11,6 @@
 Everything ends with the test function that asked for it; what is missing is a skip.
 """
 
-import glob
-import grp
 import os
 import pwd
 import re
@@ -22,16 +20,10 @@ import subprocess
 import urllib.request
 
 import procs
+import servers
 import tap
 
 FOR_EVER = "86400"
-
-
-def _answers(port, process):
-    assert process.poll() is None, "%s ended" % process.args[0]
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
-        s.settimeout(1)
-        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _get(port, path):
@@ -154,56 +146,14 @@ class Wrk(Load):
         self.failures += re.findall(r"(?:Socket errors|Non-2xx).*", said)
 
 
-_NGINX_CONF = """
-daemon off;
-master_process on;
-worker_processes 2;
-pid %(dir)s/nginx.pid;
-error_log %(log)s warn;
-%(user)s
-events { worker_connections 256; }
-http {
-    access_log off;
-    client_body_temp_path %(dir)s/body;
-    proxy_temp_path %(dir)s/proxy;
-    fastcgi_temp_path %(dir)s/fastcgi;
-    uwsgi_temp_path %(dir)s/uwsgi;
-    scgi_temp_path %(dir)s/scgi;
-    gzip on;
-    gzip_min_length 1;
-    gzip_types text/plain;
-    keepalive_requests 100000000;
-    server {
-        listen 127.0.0.1:%(port)d;
-        root %(dir)s;
-        location / { default_type text/plain; }
-        location = /count { stub_status; }
-    }
-}
-"""
-
-
 class Nginx(Wrk):
     error = r"\[(warn|error|crit|alert|emerg)\]"
 
     def __init__(self):
         super().__init__()
         self.port = procs.free_port()
-        os.chmod(self.directory, 0o755)
-        user = ""
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            user = "user nobody %s;" % grp.getgrgid(nobody.pw_gid).gr_name
-        with open(self.directory + "/page.txt", "w", encoding="ascii") as f:
-            f.writelines("line %d of a page that is worth compressing\n" % i
-                         for i in range(300))
-        conf = self.directory + "/nginx.conf"
-        with open(conf, "w", encoding="ascii") as f:
-            f.write(_NGINX_CONF % {"dir": self.directory, "port": self.port, "user": user,
-                                   "log": self.log})
-        self.start_server([procs.program("nginx", "/usr/sbin/nginx"), "-p", self.directory,
-                           "-c", conf])
-        procs.wait_until("nginx answers", lambda: _answers(self.port, self.server))
+        self.start_server(servers.nginx_command(self.directory, self.port, self.log, 2))
+        procs.wait_until("nginx answers", lambda: servers.answers(self.port, self.server))
         self.drive("/page.txt", "-H", "Accept-Encoding: gzip")
 
     def requests(self):
@@ -235,7 +185,7 @@ class Node(Wrk):
         super().__init__()
         self.port = procs.free_port()
         self.start_server([procs.program("node", "nodejs"), "-e", _NODE, str(self.port)])
-        procs.wait_until("node answers", lambda: _answers(self.port, self.server))
+        procs.wait_until("node answers", lambda: servers.answers(self.port, self.server))
         self.drive("/")
 
 
@@ -276,15 +226,8 @@ class Python(Wrk):
         self.port = procs.free_port()
         self.start_server([procs.program("/usr/bin/python3", "python3"), "-c", _PYTHON,
                            str(self.port)])
-        procs.wait_until("python3 answers", lambda: _answers(self.port, self.server))
+        procs.wait_until("python3 answers", lambda: servers.answers(self.port, self.server))
         self.drive("/")
-
-
-def _postgres_bin():
-    for directory in sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True):
-        if os.path.exists(directory + "/initdb"):
-            return directory
-    return os.path.dirname(os.path.realpath(procs.program("initdb")))
 
 
 class Postgres(Load):
@@ -294,7 +237,7 @@ class Postgres(Load):
 
     def __init__(self, clients=4):
         super().__init__()
-        programs = _postgres_bin()
+        programs = servers.postgres_bin()
         pgbench = procs.program(programs + "/pgbench", "pgbench")
         options = {}
         if os.geteuid() == 0:

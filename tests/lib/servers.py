@@ -17,7 +17,7 @@ import procs
 import tap
 
 
-def _answers(port, process):
+def answers(port, process):
     assert process.poll() is None, "%s ended" % process.args[0]
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
         s.settimeout(1)
@@ -54,7 +54,7 @@ def redis(load=True):
     directory = procs.temp_dir()
     process = _quiet([server, "--port", str(port), "--bind", "127.0.0.1", "--save", "",
                       "--appendonly", "no", "--dir", directory])
-    procs.wait_until("redis-server answers", lambda: _answers(port, process))
+    procs.wait_until("redis-server answers", lambda: answers(port, process))
     if not load:
         return process.pid
     load = _quiet([benchmark, "-p", str(port), "-q", "-l", "-t", "set,get,lpush", "-c", "20",
@@ -67,9 +67,9 @@ def redis(load=True):
 _NGINX_CONF = """
 daemon off;
 master_process on;
-worker_processes 1;
+worker_processes %(workers)d;
 pid %(dir)s/nginx.pid;
-error_log %(dir)s/error.log;
+error_log %(log)s warn;
 %(user)s
 events { worker_connections 256; }
 http {
@@ -82,22 +82,21 @@ http {
     gzip on;
     gzip_min_length 1;
     gzip_types text/plain;
+    keepalive_requests 100000000;
     server {
         listen 127.0.0.1:%(port)d;
         root %(dir)s;
         location / { default_type text/plain; }
+        location = /count { stub_status; }
     }
 }
 """
 
 
-def nginx():
-    """The worker process of an nginx that compresses what it sends."""
-    server = procs.program("nginx", "/usr/sbin/nginx")
-    wrk = procs.program("wrk")
-    directory = procs.temp_dir()
+def nginx_command(directory, port, log, workers):
+    """How to start an nginx that compresses /page.txt; its files are put into directory,
+    and /count says how it is used."""
     os.chmod(directory, 0o755)
-    port = procs.free_port()
     user = ""
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
@@ -105,9 +104,19 @@ def nginx():
     with open(directory + "/page.txt", "w", encoding="ascii") as f:
         f.writelines("line %d of a page that is worth compressing\n" % i for i in range(300))
     with open(directory + "/nginx.conf", "w", encoding="ascii") as f:
-        f.write(_NGINX_CONF % {"dir": directory, "port": port, "user": user})
-    master = _quiet([server, "-p", directory, "-c", directory + "/nginx.conf"])
-    procs.wait_until("nginx answers", lambda: _answers(port, master))
+        f.write(_NGINX_CONF % {"dir": directory, "port": port, "user": user, "log": log,
+                               "workers": workers})
+    return [procs.program("nginx", "/usr/sbin/nginx"), "-p", directory, "-c",
+            directory + "/nginx.conf"]
+
+
+def nginx():
+    """The worker process of an nginx that compresses what it sends."""
+    wrk = procs.program("wrk")
+    directory = procs.temp_dir()
+    port = procs.free_port()
+    master = _quiet(nginx_command(directory, port, directory + "/error.log", 1))
+    procs.wait_until("nginx answers", lambda: answers(port, master))
     worker = procs.wait_until("nginx has a worker", lambda: procs.children(master.pid))[0]
     _quiet([wrk, "-t", "1", "-c", "10", "-d", "600", "-H", "Accept-Encoding: gzip",
             "http://127.0.0.1:%d/page.txt" % port])
@@ -115,7 +124,7 @@ def nginx():
     return worker
 
 
-def _postgres_bin():
+def postgres_bin():
     for directory in sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True):
         if os.path.exists(directory + "/initdb"):
             return directory
@@ -126,7 +135,7 @@ def _postgres_bin():
 def postgres(clients=2, rate=None):
     """The backend processes that pgbench's clients talk to, as fast as they can or so
     many times a second."""
-    programs = _postgres_bin()
+    programs = postgres_bin()
     pgbench = procs.program(programs + "/pgbench", "pgbench")
     user = _unprivileged()
     directory = procs.temp_dir(user)

@@ -295,23 +295,10 @@ static void wait_while(_Atomic int64_t *flag)
 
 static void queue_one(pid_t pid, int number, int to_thread, uint64_t n)
 {
-	siginfo_t info;
+	const union sigval value = {
+	        .sival_ptr = (void *)(uintptr_t)payload(number, to_thread, n)};
 
-	memset(&info, 0, sizeof(info));
-	info.si_code = SI_QUEUE;
-	info.si_pid = getpid();
-	info.si_uid = getuid();
-	info.si_value.sival_ptr = (void *)(uintptr_t)payload(number, to_thread, n);
-	for (;;) {
-		long r = to_thread ? syscall(SYS_rt_tgsigqueueinfo, pid, pid, number, &info)
-		                   : syscall(SYS_rt_sigqueueinfo, pid, number, &info);
-
-		if (r == 0)
-			return;
-		if (errno != EAGAIN)
-			_exit(1);
-		usleep(500);
-	}
+	victim_queue(pid, to_thread ? pid : 0, number, value);
 }
 
 static void send_std(pid_t pid, int number, int to_thread)

@@ -89,23 +89,9 @@ static void *spinner(void *arg)
 
 static void queue_one(pid_t pid, pid_t tid, int number, int n)
 {
-	siginfo_t info;
+	const union sigval value = {.sival_int = n ^ STAMP};
 
-	memset(&info, 0, sizeof(info));
-	info.si_code = SI_QUEUE;
-	info.si_pid = getpid();
-	info.si_uid = getuid();
-	info.si_value.sival_int = n ^ STAMP;
-	for (;;) {
-		long r = tid != 0 ? syscall(SYS_rt_tgsigqueueinfo, pid, tid, number, &info)
-		                  : syscall(SYS_rt_sigqueueinfo, pid, number, &info);
-
-		if (r == 0)
-			return;
-		if (errno != EAGAIN)
-			_exit(1);
-		usleep(500);
-	}
+	victim_queue(pid, tid, number, value);
 }
 
 static void send_all(pid_t pid, pid_t tid, long count)

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,6 +109,29 @@ __attribute__((unused)) static pthread_t victim_thread(void *(*start)(void *), v
 	if (name != NULL)
 		pthread_setname_np(thread, name);
 	return thread;
+}
+
+/* Queues a signal, to the process or, if tid is not 0, to that thread of it. */
+__attribute__((unused)) static void victim_queue(pid_t pid, pid_t tid, int number,
+                                                 union sigval value)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_code = SI_QUEUE;
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	info.si_value = value;
+	for (;;) {
+		long r = tid != 0 ? syscall(SYS_rt_tgsigqueueinfo, pid, tid, number, &info)
+		                  : syscall(SYS_rt_sigqueueinfo, pid, number, &info);
+
+		if (r == 0)
+			return;
+		if (errno != EAGAIN)
+			_exit(1);
+		usleep(500);
+	}
 }
 
 /* Uses the processor for about n nanoseconds of this thread's time, inline. */
