@@ -78,7 +78,9 @@ def plain(name):
     return name.split("(")[0] if not name.startswith("(") else name
 
 
-def compare_with_perf(pid, seconds=5):
+def shares_and_perfs(pid, seconds):
+    """What perf finds to be a part of two per cent or more: {name: (by us, by perf)}, in
+    points of a hundred, and an explanation."""
     finish = perf_flat(pid, seconds, procs.temp_dir())
     # perf counts by symbol, whatever was inlined there.
     run = profiler.profile(pid, seconds, "--no-inlines", hz=499)
@@ -86,19 +88,26 @@ def compare_with_perf(pid, seconds=5):
     ours = collections.Counter()
     for name, value in run.profile.flat("cpu").items():
         ours[plain(name)] += value
+    del ours["[not sampled]"]  # which perf has not sampled either
     their_total = sum(theirs.values())
     our_total = sum(ours.values())
-    compared = 0
-    for name, n in theirs.most_common():
-        want = 100 * n / their_total
-        if want < 2 or name == "[unknown]":
-            continue
-        got = 100 * ours[name] / our_total
-        compared += 1
+    found = {name: (100 * ours[name] / our_total, 100 * n / their_total)
+             for name, n in theirs.most_common()
+             if n >= 0.02 * their_total and name != "[unknown]"}
+    return found, profiler.top_text(run.profile) + "\nperf: %r" % theirs.most_common(12)
+
+
+def compare_with_perf(pid):
+    """Both are samples: where chance, or a machine that was busy elsewhere, takes them
+    apart, one of twice the length decides."""
+    for seconds in (5, 10):
+        found, text = shares_and_perfs(pid, seconds)
+        if all(abs(got - want) <= PERF_POINTS for got, want in found.values()):
+            break
+    for name, (got, want) in found.items():
         tap.ok(abs(got - want) <= PERF_POINTS,
-               "%s: %.1f %%, perf says %.1f %%" % (name, got, want),
-               lambda: profiler.top_text(run.profile) + "\nperf: %r" % theirs.most_common(12))
-    tap.at_least(compared, 2, "there was something to compare")
+               "%s: %.1f %%, perf says %.1f %%" % (name, got, want), text)
+    tap.at_least(len(found), 2, "there was something to compare")
 
 
 def test_perf_agrees_cpp():
