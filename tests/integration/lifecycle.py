@@ -6,7 +6,6 @@ they are."""
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 

@@ -12,7 +12,6 @@ import time
 
 import procs
 import profiler
-import tap
 import torture
 from ledger import Ledger, by_call, harm
 
