@@ -18,7 +18,7 @@ ATTACHES = int(os.environ.get("CPROF_TEST_ROUNDS", "3"))
 
 
 def check(name):
-    result = underload.run(name, SECONDS, 2, ATTACHES)
+    result = underload.run(name, SECONDS, 2, 2, ATTACHES)
     tap.diag("%s: %d requests, %d samples, %.0f s profiled, requests a second to those without: "
              "%s" % (name, result.requests, result.samples, result.profiled_s,
                      " ".join("%.2f" % r for r in result.ratios)))

@@ -165,7 +165,7 @@ _NODE = """
 const http = require('http'), zlib = require('zlib');
 const rows = Array.from({length: 100}, (_, i) => ({id: i, name: 'row ' + i}));
 let count = 0;
-http.createServer((request, response) => {
+const server = http.createServer((request, response) => {
     if (request.url === '/count') { response.end(String(count)); return; }
     count++;
     const body = JSON.stringify(rows.map((r) => ({...r, at: count % 97 * r.id})));
@@ -174,7 +174,9 @@ http.createServer((request, response) => {
         response.setHeader('Content-Encoding', 'deflate');
         response.end(packed);
     });
-}).listen(Number(process.argv[1]), '127.0.0.1');
+});
+server.keepAliveTimeout = 0;  // else it hangs up on clients that get no processor for 5 s
+server.listen(Number(process.argv[1]), '127.0.0.1');
 """
 
 

@@ -47,14 +47,14 @@ def _rate(load, action):
     return (load.requests() - before) / (time.monotonic() - then)
 
 
-def run(name, seconds, period, attaches, mode="cpu"):
-    """`seconds` of profiling in pieces of `period`, each between two as long without."""
+def run(name, seconds, period, rest, attaches, mode="cpu"):
+    """`seconds` of profiling in pieces of `period`, each between two of `rest` without."""
     result = Result(name)
     load = loads.start(name)
-    without = _rate(load, lambda: time.sleep(period))
+    without = _rate(load, lambda: time.sleep(rest))
     while result.profiled_s < seconds:
         during = _rate(load, lambda: _profile(result, load.pids(), period, mode))
-        later = _rate(load, lambda: time.sleep(period))
+        later = _rate(load, lambda: time.sleep(rest))
         result.ratios.append(2 * during / ((without + later) or 1))
         without = later
         result.profiled_s += period
