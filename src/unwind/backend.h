@@ -70,6 +70,12 @@ bool walk_read_word(struct walk *walk, uint64_t addr, uint64_t *value);
  */
 bool walk_read_text(struct walk *walk, uint64_t addr, void *buf, size_t len);
 
+/*
+ * The same of code that no file holds, and else as it is now: the thread may have
+ * gone on since, and the code may have been changed. For what can be checked.
+ */
+bool walk_read_code_now(struct walk *walk, uint64_t addr, void *buf, size_t len);
+
 /* The end of a stack that ends because of what was refused, else `otherwise`. */
 enum unwind_end walk_refusal_end(const struct walk *walk, enum unwind_end otherwise);
 

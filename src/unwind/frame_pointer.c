@@ -6,13 +6,15 @@
  * RBP points to the caller's RBP, and the return address lies above it. Nothing
  * marks code that does so, and RBP may as well hold any number, so a caller is
  * believed only if the return address found lies in executable memory behind a
- * call instruction (where the code's bytes are at hand: those of JIT code are
- * not), and the place it was found at lies above SP.
+ * call instruction (where the code is of a file), and the place it was found at
+ * lies above SP.
  *
  * At the leaf, or where a signal interrupted, the function may not have set up
  * its frame yet, or have taken it down: RBP is then the caller's, and the chain
  * would skip the caller. The instructions at PC tell, and where the return
- * address then lies (the table below).
+ * address then lies (the table below). Code of no file is read from the process,
+ * though the thread has gone on by then: functions seldom move within
+ * milliseconds, and what they are taken for must still be true of the stack.
  *
  * The chain ends where RBP is 0 (psABI 3.4.1: a process begins so; Go's
  * goroutines do, too). Go crosses from one stack to another with RBP unchanged
@@ -27,10 +29,11 @@
 #include "base/mem.h"
 #include "module/module.h"
 #include "unwind/believe.h"
+#include "unwind/insn.h"
 
-/* Enough for the longest call, and for what the table looks at. */
+/* Enough for what the table looks at, and for what V8 does before it sets up a frame. */
 #define BEFORE 8
-#define AFTER  16
+#define AFTER  32
 
 /* How far up a return address would tell that RBP 0 is not the end. */
 #define END_WORDS 64
@@ -42,8 +45,7 @@ struct state {
 /* Code around PC; what is not readable is 0 bytes of it. */
 struct code_bytes {
 	uint8_t bytes[BEFORE + AFTER];
-	bool have_before;
-	bool have_after;
+	size_t nafter; /* of them from PC on; 0: nothing is known */
 };
 
 static const uint8_t *at_pc(const struct code_bytes *code)
@@ -53,16 +55,23 @@ static const uint8_t *at_pc(const struct code_bytes *code)
 
 static void read_code(struct walk *walk, uint64_t pc, struct code_bytes *code)
 {
-	size_t len = walk->frame.where->map.end - pc;
+	const struct space_map *where = walk->frame.where;
+	size_t before = pc - where->map.start, len = where->map.end - pc;
 
 	memset(code, 0, sizeof *code);
-	code->have_before = walk_read_text(walk, pc - BEFORE, code->bytes, BEFORE);
-	/* What is not of a module is there up to its mapping's end, or not at all. */
-	if (walk->frame.where->module == NULL &&
-	    !walk_read_text(walk, pc, code->bytes + BEFORE, 1))
+	before = before < BEFORE ? before : BEFORE;
+	len = len < AFTER ? len : AFTER;
+	if (where->module == NULL) {
+		/* It is there up to its mapping's end, or not at all. */
+		if (walk_read_code_now(walk, pc - before, code->bytes + BEFORE - before,
+		                       before + len))
+			code->nafter = len;
 		return;
-	for (len = len < AFTER ? len : AFTER; len > 0 && !code->have_after; len--)
-		code->have_after = walk_read_text(walk, pc, code->bytes + BEFORE, len);
+	}
+	(void)walk_read_text(walk, pc - before, code->bytes + BEFORE - before, before);
+	for (; len > 0 && code->nafter == 0; len--)
+		if (walk_read_text(walk, pc, code->bytes + BEFORE, len))
+			code->nafter = len;
 }
 
 /* Where a frame that is not set up has its return address. */
@@ -83,9 +92,7 @@ struct position {
 };
 
 static const struct position positions[] = {
-        /* push %rbp; mov %rsp,%rbp, in both encodings of mov */
-        {0, 4, {0x55, 0x48, 0x89, 0xe5}, SLOT_SP},
-        {0, 4, {0x55, 0x48, 0x8b, 0xec}, SLOT_SP},
+        /* push %rbp; mov %rsp,%rbp, in both encodings of mov: in between */
         {1, 4, {0x55, 0x48, 0x89, 0xe5}, SLOT_PUSHED},
         {1, 4, {0x55, 0x48, 0x8b, 0xec}, SLOT_PUSHED},
         /* endbr64; push %rbp */
@@ -101,15 +108,42 @@ static const struct position positions[] = {
         {0, 7, {0xf3, 0x0f, 0x1e, 0xfa, 0xf2, 0xff, 0x25}, SLOT_SP},
 };
 
+/*
+ * Code that gets to `push %rbp; mov %rsp,%rbp` without a detour has not set up its
+ * frame. V8's functions first look whether they are still good:
+ *
+ *     mov -0x8(%rcx),%rbx; testb $1,0x35(%rbx); jne …; push %rbp; mov %rsp,%rbp
+ */
+static bool is_before_frame(const struct code_bytes *code)
+{
+	size_t pos = 0;
+
+	while (pos < code->nafter) {
+		struct insn insn = insn_read(at_pc(code) + pos, code->nafter - pos);
+
+		pos += insn.len;
+		if (insn.kind == INSN_PUSH_RBP) {
+			insn = insn_read(at_pc(code) + pos, code->nafter - pos);
+			return insn.kind == INSN_SET_RBP && insn.value == 0;
+		}
+		if (insn.kind != INSN_OTHER && insn.kind != INSN_NOP &&
+		    insn.kind != INSN_BRANCH)
+			return false;
+	}
+	return false;
+}
+
 static const struct position *find_position(const struct code_bytes *code)
 {
+	static const struct position not_begun = {.slot = SLOT_SP};
+
 	for (size_t i = 0; i < sizeof positions / sizeof *positions; i++) {
 		const struct position *p = &positions[i];
 
 		if (memcmp(at_pc(code) - p->before, p->code, p->len) == 0)
 			return p;
 	}
-	return NULL;
+	return is_before_frame(code) ? &not_begun : NULL;
 }
 
 static bool is_go(const struct space_map *where)
@@ -140,7 +174,7 @@ static bool leaf_caller(struct state *state, struct walk *walk, struct caller *c
 
 	read_code(walk, walk->frame.pc, &code);
 	p = find_position(&code);
-	if (!code.have_after || p == NULL || !regs_has(&walk->regs, ARCH_REG_FP))
+	if (code.nafter == 0 || p == NULL || !regs_has(&walk->regs, ARCH_REG_FP))
 		return false;
 	caller->fp = walk->regs.r[ARCH_REG_FP];
 	if (p->slot == SLOT_PUSHED) {

@@ -64,6 +64,15 @@ bool walk_read_text(struct walk *walk, uint64_t addr, void *buf, size_t len)
 	       (demand != NULL && demand->read(demand->ctx, addr, buf, len));
 }
 
+bool walk_read_code_now(struct walk *walk, uint64_t addr, void *buf, size_t len)
+{
+	const struct target *target = space_target(walk->space);
+
+	return walk_read_text(walk, addr, buf, len) ||
+	       (target != NULL &&
+	        target_read_memory(target, addr, buf, len) == (ssize_t)len);
+}
+
 enum unwind_end walk_refusal_end(const struct walk *walk, enum unwind_end otherwise)
 {
 	switch (walk->refusal) {

@@ -411,6 +411,73 @@ static void test_every_instruction(void **state)
 	shot_end(&shot);
 }
 
+/* ---- code made at run time ---- */
+
+/* What V8 makes: a look whether it is still good, then the frame. */
+static const unsigned char made_code[] = {
+        0x31, 0xc9,                         /* xor %ecx,%ecx */
+        0xf6, 0xc1, 0x01,                   /* test $1,%cl */
+        0x0f, 0x85, 0x00, 0x00, 0x00, 0x00, /* jne 1f */
+        0x55,                               /* 1: push %rbp */
+        0x48, 0x89, 0xe5,                   /* mov %rsp,%rbp */
+        0x57,                               /* push %rdi */
+        0x48, 0x83, 0xec, 0x10,             /* sub $16,%rsp */
+        0x48, 0x8b, 0xe5,                   /* mov %rbp,%rsp */
+        0x5d,                               /* pop %rbp */
+        0xc3,                               /* ret */
+};
+#define MADE_NINSNS 10
+
+static void (*made)(void);
+
+SHOT_NOINLINE static void made_caller(void)
+{
+	made();
+	SHOT_STAY();
+}
+
+SHOT_NOINLINE static void run_made(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+	                  -1, 0);
+
+	if (page == MAP_FAILED)
+		_exit(72);
+	memcpy(page, made_code, sizeof made_code);
+	if (mprotect(page, 4096, PROT_READ | PROT_EXEC) < 0)
+		_exit(72);
+	made = (void (*)(void))page;
+	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+	shot_ready();
+	raise(SIGSTOP);
+	for (;;)
+		made_caller();
+}
+
+/* Its caller is skipped at none of its instructions, once the stack was copied. */
+static void test_made_code(void **state)
+{
+	static struct shot shot;
+	int status, inside = 0;
+
+	(void)state;
+	shot_start(&shot, run_made);
+	shot_open(&shot, UNWIND_AUTO);
+	assert_int_equal(waitpid(shot.pid, &status, 0), shot.pid);
+	for (int i = 0; i < 2000; i++) {
+		single_step(&shot, &status);
+		take_traced(&shot);
+		shot_unwind(&shot, NULL, SHOT_MAX_FRAMES);
+		if (shot.frames[0].where == NULL || shot.frames[0].where->module != NULL)
+			continue;
+		inside++;
+		SHOT_EXPECT(&shot, "?", "made_caller", "run_made", "shot_start");
+		assert_int_equal(shot_find(&shot, "made_caller", 0), 1);
+	}
+	assert_true(inside > 20 * MADE_NINSNS);
+	shot_end(&shot);
+}
+
 int main(void)
 {
 	static enum unwind_method automatic = UNWIND_AUTO, libunwind = UNWIND_LIBUNWIND;
@@ -428,6 +495,7 @@ int main(void)
 	        cmocka_unit_test(test_bare),
 	        cmocka_unit_test(test_libunwind_alone),
 	        cmocka_unit_test(test_every_instruction),
+	        cmocka_unit_test(test_made_code),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
