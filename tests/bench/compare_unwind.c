@@ -21,6 +21,9 @@
  *   eu-equal         they do not: all frames are equal, and both reached the end
  *   eu-stopped       nowhere, but elfutils gave up, or took a frame of the dynamic
  *                    linker's for the end, and auto went on
+ *   eu-skipped       elfutils follows RBP, and misses the caller of a function that
+ *                    was stopped before it pushed RBP or right after that: the return
+ *                    address lies at SP or above the RBP it pushed; all else is equal
  *   eu-vdso          in the vDSO
  *   eu-jit           in code that no file holds
  *   eu-bare          in code of a file that has no FDE for it
@@ -49,6 +52,7 @@ static const enum unwind_method all[] = {UNWIND_AUTO, UNWIND_TRACKING, UNWIND_LI
 enum eu_class {
 	EU_EQUAL,
 	EU_STOPPED,
+	EU_SKIPPED,
 	EU_VDSO,
 	EU_JIT,
 	EU_BARE,
@@ -59,9 +63,9 @@ enum eu_class {
 
 static const char *const class_names[NCLASSES] = {
         [EU_EQUAL] = "eu-equal",     [EU_STOPPED] = "eu-stopped",
-        [EU_VDSO] = "eu-vdso",       [EU_JIT] = "eu-jit",
-        [EU_BARE] = "eu-bare",       [EU_FURTHER] = "eu-further",
-        [EU_DIFFERS] = "eu-differs",
+        [EU_SKIPPED] = "eu-skipped", [EU_VDSO] = "eu-vdso",
+        [EU_JIT] = "eu-jit",         [EU_BARE] = "eu-bare",
+        [EU_FURTHER] = "eu-further", [EU_DIFFERS] = "eu-differs",
 };
 
 struct comparison {
@@ -144,10 +148,36 @@ static enum eu_class class_of_code(struct comparison *c, const struct frame *fra
 	return EU_DIFFERS;
 }
 
-static enum eu_class class_of(struct comparison *c)
+/* Whether the second frame's return address is where a call leaves it, RBP being the
+ * caller's still. */
+static bool has_just_begun(const struct snapshot *snap, const struct stack *ours)
+{
+	uint64_t sp = snap->regs.r[ARCH_REG_SP], words[2];
+
+	if (!snapshot_read(snap, sp, words, sizeof words))
+		return false;
+	return words[0] == ours->frames[1].pc ||
+	       (words[0] == snap->regs.r[ARCH_REG_FP] && words[1] == ours->frames[1].pc);
+}
+
+static bool skips_caller(const struct snapshot *snap, const struct stack *ours,
+                         const struct eu_stack *eu)
+{
+	if (ours->result.nframes < 2 || eu->nframes != ours->result.nframes - 1 ||
+	    eu->complete != (ours->result.end == UNWIND_END_MARKER) ||
+	    eu->frames[0].pc != ours->frames[0].pc)
+		return false;
+	for (size_t i = 1; i < eu->nframes; i++)
+		if (eu->frames[i].pc != ours->frames[i + 1].pc)
+			return false;
+	return has_just_begun(snap, ours);
+}
+
+static enum eu_class class_of(struct comparison *c, const struct snapshot *snap)
 {
 	const struct stack *ours = &c->stack[0];
 	const struct eu_stack *eu = &c->eu_stack;
+	enum eu_class class;
 	size_t n = 0;
 
 	while (n < ours->result.nframes && n < eu->nframes &&
@@ -162,7 +192,10 @@ static enum eu_class class_of(struct comparison *c)
 		return EU_STOPPED;
 	if (n == ours->result.nframes && ours->result.end != UNWIND_END_MARKER)
 		return EU_FURTHER;
-	return n == 0 ? EU_DIFFERS : class_of_code(c, &ours->frames[n - 1]);
+	if (n == 0)
+		return EU_DIFFERS;
+	class = class_of_code(c, &ours->frames[n - 1]);
+	return class != EU_DIFFERS && skips_caller(snap, ours, eu) ? EU_SKIPPED : class;
 }
 
 static void print_elfutils(const struct eu_stack *eu)
@@ -174,9 +207,9 @@ static void print_elfutils(const struct eu_stack *eu)
 	printf("  %s\n", eu->why);
 }
 
-static void compare_elfutils(struct comparison *c)
+static void compare_elfutils(struct comparison *c, const struct snapshot *snap)
 {
-	enum eu_class class = class_of(c);
+	enum eu_class class = class_of(c, snap);
 
 	c->eu_class[class]++;
 	if (class != EU_DIFFERS && class != EU_FURTHER &&
@@ -232,7 +265,7 @@ static void run_one(struct comparison *c, struct snapshot *snap)
 			                                  STOPS_MAX_FRAMES);
 		eu_unwind(&c->eu, c->subject.space, snap, &c->eu_stack);
 		compare(c);
-		compare_elfutils(c);
+		compare_elfutils(c, snap);
 	}
 	release_thread(&stopped);
 }
