@@ -4,6 +4,7 @@
 start of the thread."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -327,17 +328,15 @@ def remove_section_headers(path):
 
 
 def test_go_table_without_a_name():
-    """A table that no section names: linked by the system's linker, or no sections."""
+    """A table that no section names, for there are none."""
     procs.program("go")
     directory = procs.temp_dir()
     for name, package, flags in (
-            ("cgo, position-independent", "go_cgo_pprof", ["-buildmode=pie", "-ldflags=-s -w"]),
             ("without section headers", "go_alloc", ["-ldflags=-s -w"]),
-            ("both", "go_cgo_pprof", ["-buildmode=pie", "-ldflags=-s -w"])):
+            ("the same, PIE with cgo", "go_cgo_pprof", ["-buildmode=pie", "-ldflags=-s -w"])):
         program = directory + "/" + name.replace(" ", "-")
         victims.build_go(victims.go_packages()[package], program, *flags)
-        if name != "cgo, position-independent":
-            remove_section_headers(program)
+        remove_section_headers(program)
         process = procs.spawn([program], stdout=subprocess.PIPE)
         procs.Lines(process.stdout).wait_for("ready ")
         run = profiler.profile(process.pid, SECONDS, hz=199)
@@ -348,20 +347,79 @@ def test_go_table_without_a_name():
                      lambda: stacks_text(run))
 
 
+def go_names(sample):
+    """Without what differs from build to build: _cgo_0394b3fc3b6a_Cfunc_f, f.abi0."""
+    return [re.sub(r"^(_cgo(?:exp)?_)[0-9a-f]{12}_", r"\1", n.split(".abi")[0])
+            for n in sample.stack]
+
+
+def check_whole(run, chain, least, what):
+    """Of the samples in chain[0], how many have the chain from there to the root."""
+    inside = [(go_names(s), s.values[-1]) for s in run.profile.samples]
+    inside = [(names[names.index(chain[0]):], v) for names, v in inside if chain[0] in names]
+    good = sum(v for names, v in inside
+               if [n for n in names if not n.startswith("runtime.cgocallback")] == chain)
+    tap.at_least(good / max(1, sum(v for _, v in inside)), least,
+                 "%s: %s" % (what, " <- ".join(chain)), lambda: stacks_text(run))
+
+
+CGO_CHAIN = ["cpuHog", "_cgo_Cfunc_cpuHog", "runtime.asmcgocall", "runtime.cgocall",
+             "main._Cfunc_cpuHog", "main.main", "runtime.main", "runtime.goexit"]
+CALLBACK_CHAIN = ["main.goCallback", "_cgoexp_goCallback", "crosscall2", "goCallback",
+                  "sleepAndCallBack", "_cgo_Cfunc_sleepAndCallBack", "runtime.asmcgocall",
+                  "runtime.cgocall", "main._Cfunc_sleepAndCallBack", "main.main.func1",
+                  "runtime.goexit"]
+
+
 def test_cgo():
     run = run_on(Victim("go_cgo_pprof"))
     check_reached(run, "go_cgo_pprof")
     tap.at_least(profiler.shares(run.profile, ["cpuHog"])["cpuHog"], 0.7,
                  "go_cgo_pprof: cpuHog is where the time goes",
                  lambda: profiler.top_text(run.profile))
+    check_whole(run, CGO_CHAIN, 0.98, "go_cgo_pprof")
 
-    def from_main(sample):
-        names = [n.split(".abi")[0] for n in sample.stack]
-        return "cpuHog" in names and "runtime.asmcgocall" in names and "main.main" in names
 
-    tap.at_least(part_with(run.profile, from_main), 0.7,
-                 "go_cgo_pprof: cpuHog <- … runtime.asmcgocall <- … main.main",
-                 lambda: stacks_text(run))
+def run_built(package, *flags):
+    """A Go victim that is built in another way."""
+    procs.program("go")
+    program = procs.temp_dir() + "/" + package
+    victims.build_go(victims.go_packages()[package], program, *flags)
+    process = procs.spawn([program], stdout=subprocess.PIPE)
+    procs.Lines(process.stdout).wait_for("ready ")
+    return profiler.profile(process.pid, SECONDS, hz=199)
+
+
+def test_go_pie():
+    """At an address that differs from run to run; with cgo, linked by the system's linker."""
+    run = run_built("go_pure", "-buildmode=pie")
+    check_reached(run, "go_pure, PIE")
+    check_chain(run, ["main.leaf", "main.middle", "main.outer", "main.worker"], 0.9,
+                "go_pure, PIE")
+    run = run_built("go_cgo_pprof", "-buildmode=pie")
+    check_reached(run, "go_cgo_pprof, PIE")
+    check_whole(run, CGO_CHAIN, 0.98, "go_cgo_pprof, PIE")
+
+
+def test_cgo_stripped():
+    """Go's functions are named by its own table; C's have no names any more. In the PIE,
+    which the system's linker made, no section names that table."""
+    for what, flags in (("stripped", ["-ldflags=-s -w"]),
+                        ("stripped PIE", ["-buildmode=pie", "-ldflags=-s -w"])):
+        run = run_built("go_cgo_pprof", *flags)
+        whole = part_with(run.profile, lambda s: "[truncated]" not in s.stack)
+        tap.at_least(whole, 0.95, "go_cgo_pprof, %s: stacks are complete" % what,
+                     lambda: stacks_text(run))
+        names = [(go_names(s), s.values[-1]) for s in run.profile.samples]
+        inside = [(n, v) for n, v in names if "runtime.asmcgocall" in n]
+        good = sum(v for n, v in inside
+                   if n[n.index("runtime.asmcgocall"):] == CGO_CHAIN[2:]
+                   and n.index("runtime.asmcgocall") >= 2)
+        tap.at_least(part_with(run.profile, lambda s: "runtime.asmcgocall" in go_names(s)), 0.7,
+                     "go_cgo_pprof, %s: time in C" % what, lambda: stacks_text(run))
+        tap.at_least(good / max(1, sum(v for _, v in inside)), 0.98,
+                     "go_cgo_pprof, %s: two frames <- %s" % (what, " <- ".join(CGO_CHAIN[2:])),
+                     lambda: stacks_text(run))
 
 
 def check_cgo_thread(name):
@@ -398,21 +456,10 @@ def test_cgo_callbacks():
     # is met elsewhere is cut, until what is copied has been made to fit.
     check_reached(run, "go_cgo_callback", least=0.95)
 
-    def in_callback(sample):
-        return any(n.startswith(("main.goCallback", "_cgoexp_")) for n in sample.stack)
-
-    def both_sides(sample):
-        names = [n.split(".abi")[0] for n in sample.stack]
-        return ("runtime.cgocallback" in names and "runtime.asmcgocall" in names
-                and any(n.startswith("main.main.func") for n in names))
-
-    called = [s for s in run.profile.samples if in_callback(s)]
-    good = [s for s in called if both_sides(s)]
-    tap.at_least(sum(s.values[0] for s in called), 20,
-                 "go_cgo_callback: samples of the callback")
-    tap.at_least(sum(s.values[0] for s in good) / max(1, sum(s.values[0] for s in called)),
-                 0.9, "go_cgo_callback: from the callback through C to its caller in Go",
-                 lambda: "\n".join(" <- ".join(s.stack) for s in called if s not in good))
+    tap.at_least(sum(s.values[0] for s in run.profile.samples
+                     if CALLBACK_CHAIN[0] in go_names(s)),
+                 20, "go_cgo_callback: samples of the callback")
+    check_whole(run, CALLBACK_CHAIN, 0.9, "go_cgo_callback")
 
 
 if __name__ == "__main__":
@@ -435,9 +482,11 @@ if __name__ == "__main__":
         test_shares_stacks,
         test_go,
         test_go_stripped,
+        test_go_pie,
         test_go_systemstack,
         test_go_table_without_a_name,
         test_cgo,
+        test_cgo_stripped,
         test_cgo_thread,
         test_cgo_thread_without_traceback,
         test_cgo_callbacks,

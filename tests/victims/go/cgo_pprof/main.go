@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Go that calls C: main.main <- runtime.main works in C's cpuHog, through cgo.
-// Go's own profiler runs as well, so the process gets SIGPROF all the time.
+// Go's own profiler runs as well, so the process gets SIGPROF all the time. (cpuHog
+// has a result, so that what calls it for cgo has to wait for it.)
 package main
 
 /*
-static int cpuHogCount;
-
-__attribute__((noinline)) void cpuHog(void)
+__attribute__((noinline)) int cpuHog(void)
 {
 	volatile int foo = 1;
 
 	for (int i = 0; i < 200000; i++)
 		foo = foo > 1000000 ? 1 : foo * 3 + 1;
-	cpuHogCount += foo;
+	return foo;
 }
 */
 import "C"
