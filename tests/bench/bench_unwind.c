@@ -10,16 +10,11 @@
  *   libunwind         over the same snapshots, its own cache of rows filled
  *   libunwind-ptrace  as its users call it, on a thread that stands still meanwhile,
  *                     caching on; the first stops are not counted
- *   stop              how long a thread stands still, from when the stop is seen to
- *                     its release: without anything in between; with the registers
- *                     and 16 KiB of stack copied, which is all that rules need
  *
  * Medians, so that a machine that has other things to do does not count. Only
  * stacks of threads that run are taken.
  */
-#include <errno.h>
 #include <inttypes.h>
-#include <sched.h>
 
 #include <libunwind-ptrace.h>
 
@@ -31,8 +26,6 @@
 #define STOCK_WARM  10
 #define HOT_PASSES  20
 #define SLOW_PASSES 3
-#define STOPS       400
-#define STOP_WINDOW (16 * 1024)
 #define MAX_SAMPLES (NSNAPSHOTS * HOT_PASSES)
 
 /* What each sample took. */
@@ -207,68 +200,6 @@ static double median(double *v, size_t n)
 	return v[n / 2];
 }
 
-/* A thread that runs, or 0. */
-static pid_t find_running(struct bench *bench)
-{
-	subject_read_tids(&bench->subject);
-	for (size_t i = 0; i < bench->subject.ntids; i++)
-		if (is_running(&bench->subject, bench->subject.tids[i]))
-			return bench->subject.tids[i];
-	return 0;
-}
-
-/* How long one stop lasts, from when it is seen; 0 if it came to nothing. */
-static uint64_t time_stop(struct bench *bench, pid_t tid, bool copy)
-{
-	const struct timespec pause = {0, 20000};
-	struct snapshot *snap = &bench->snaps[0];
-	struct stopped stopped;
-	uint64_t seen;
-	bool ok = true;
-	int r;
-
-	while ((r = tracer_request(tid)) == -EINTR)
-		(void)tracer_next(&stopped.stop);
-	if (r != 0)
-		return 0;
-	while (tracer_next(&stopped.stop) == TRACER_NONE)
-		nanosleep(&pause, NULL);
-	seen = clock_monotonic_ns();
-	if (stopped.stop.event != TRACER_STOPPED)
-		return 0;
-	if (copy)
-		ok = tracer_get_regs(&stopped.stop, &stopped.raw) == 0 &&
-		     take(&bench->subject, &stopped, STOP_WINDOW, snap);
-
-	if (tracer_release(&stopped.stop) != 0 || !ok)
-		return 0;
-	return clock_monotonic_ns() - seen;
-}
-
-/* Medians of both kinds of stops, in turn. */
-static void time_stops(struct bench *bench)
-{
-	static const char *const what[] = {"stop: nothing else", "stop: registers, 16 KiB"};
-	const struct sched_param first = {.sched_priority = 1};
-	struct cost *cost = calloc(2, sizeof *cost);
-
-	if (cost == NULL)
-		die("out of memory");
-	/* As the sampler: on a busy machine who else works would be measured. */
-	(void)sched_setscheduler(0, SCHED_FIFO, &first);
-	for (unsigned i = 0; i < 2 * STOPS; i++) {
-		pid_t tid = find_running(bench);
-		uint64_t ns = tid != 0 ? time_stop(bench, tid, i % 2) : 0;
-
-		count(&cost[i % 2], ns, ns != 0);
-		rest();
-	}
-	for (unsigned i = 0; i < 2; i++)
-		printf("| %s | %s | %.2f | | | |\n", bench->name, what[i],
-		       median(cost[i].us, cost[i].n));
-	free(cost);
-}
-
 static void print_row(struct bench *bench, const char *what)
 {
 	struct cost *cost = &bench->cost;
@@ -303,7 +234,6 @@ int main(int argc, char **argv)
 	print_row(&bench, "rules, cold");
 	hot(&bench, UNWIND_AUTO, HOT_PASSES);
 	print_row(&bench, "rules, hot");
-	time_stops(&bench);
 	for (size_t i = 0; i < bench.nsnaps; i++)
 		free(bench.snaps[i].bytes);
 	free(bench.snaps);
