@@ -105,7 +105,9 @@ void sampler_go(struct sampler *sampler)
 	struct thread *first;
 
 	if (sampler->visits.n == 0) {
-		step_back(sampler);
+		/* Who stops late would stand still for as long as others have work to do. */
+		if (sampler->nstops_open == 0)
+			step_back(sampler);
 		return;
 	}
 	first = sampler->visits.v[(sampler->random >> 16) % sampler->visits.n];
