@@ -36,6 +36,7 @@ class Row:
         self.signals = 0
         self.sleeps = 0
         self.families = 0
+        self.hurried = False
 
     def take_books(self, before, after):
         self.harm = harm(before, after)
@@ -121,26 +122,51 @@ def median(values):
     return values[len(values) // 2] if values else None
 
 
+class Hurry:
+    """Whether somebody wants an end now: a long row is then cut short, and true of what
+    was done. Only SIGINT, and only within `with`."""
+
+    def __init__(self):
+        self.asked = False
+
+    def __enter__(self):
+        self.before = signal.signal(signal.SIGINT, self.ask)
+        return self
+
+    def ask(self, *_):
+        self.asked = True
+
+    def __exit__(self, *_):
+        signal.signal(signal.SIGINT, self.before)
+
+
 def incidents(ledger, what, rounds, once):
     """Does once(row) so many times, and looks at the target after each."""
-    row = Row(what, rounds)
+    row = Row(what, 0)
+    with Hurry() as hurry:
+        count_incidents(ledger, row, rounds, once, hurry)
+    return row
+
+
+def count_incidents(ledger, row, rounds, once, hurry):
     before = ledger.settle()
     unprofiled = []
     during = []
     for i in range(rounds):
         work, then = ledger["work"], time.monotonic()
         once(row)
+        row.rounds += 1
         during.append((ledger["work"] - work) / (time.monotonic() - then))
         row.held += held_by_it(ledger.pid)
         if i % 10 == 0 or row.held:
             row.stuck += not ledger.goes_on()
             unprofiled.append(speed(ledger, 0.2))
-        if row.held or row.stuck:
+        if row.held or row.stuck or hurry.asked:
             break
     row.stuck_in = ledger.stuck_in
     row.ratio = median(during) / (median(unprofiled) or 1)
     row.take_books(before, ledger.settle())
-    return row
+    row.hurried = hurry.asked
 
 
 def end_by(number, mode, of_tracer=False):
