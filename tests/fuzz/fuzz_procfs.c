@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "target/cgroup.h"
 #include "target/procfs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -12,6 +13,31 @@ static void require(bool holds)
 {
 	if (!holds)
 		abort();
+}
+
+static void try_pids(const char *text, size_t size)
+{
+	struct pids pids = {0};
+
+	procfs_parse_pids(text, size, &pids);
+	for (size_t i = 0; i < pids.n; i++)
+		require(pids.v[i] > 0);
+	array_fini(&pids);
+}
+
+static void try_mounts(const char *text, size_t size)
+{
+	struct cgroup_mounts mounts;
+	char *dir;
+
+	cgroup_parse_mounts(text, size, &mounts);
+	for (size_t i = 0; i < mounts.n; i++)
+		require(mounts.v[i].version == 1 || mounts.v[i].version == 2);
+	for (size_t i = 0; (dir = cgroup_candidate(&mounts, "/system.slice/a", i)); i++) {
+		require(i < mounts.n || i == 0);
+		free(dir);
+	}
+	cgroup_mounts_fini(&mounts);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -32,5 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require(memchr(status.name, '\0', sizeof status.name) != NULL);
 	while (procfs_next_kernel_frame(&next, text + size, name, sizeof name))
 		require(name[0] != '\0' && memchr(name, '\0', sizeof name) != NULL);
+	try_pids(text, size);
+	try_mounts(text, size);
 	return 0;
 }
