@@ -223,13 +223,16 @@ static uint32_t number_of(Dwarf_Die *die, unsigned name)
 	return (uint32_t)value;
 }
 
+/* NULL where there is none, or nothing in it. */
 static const char *text_of(Dwarf_Die *die, unsigned name)
 {
 	Dwarf_Attribute attribute;
+	const char *text;
 
 	if (!dwarf_attr_integrate(die, name, &attribute))
 		return NULL;
-	return dwarf_formstring(&attribute);
+	text = dwarf_formstring(&attribute);
+	return text && text[0] != '\0' ? text : NULL;
 }
 
 static const char *name_of(struct lines *lines, Dwarf_Die *die)

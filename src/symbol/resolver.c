@@ -261,8 +261,9 @@ static struct resolved work_out(struct resolver *resolver, struct resolver_modul
 	}
 	if (found)
 		frames[n - 1].name = symbol.name;
+	/* An empty name is one that the file's maker had no use for. */
 	for (size_t i = 0; i < n; i++) {
-		if (frames[i].name)
+		if (frames[i].name && frames[i].name[0] != '\0')
 			add_line(resolver, module, &frames[i]);
 	}
 	answer.nlines = resolver->lines.n - answer.first;

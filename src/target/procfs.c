@@ -297,7 +297,7 @@ bool procfs_next_kernel_frame(const char **text, const char *end, char *name, si
 		while (p < line_end && *p == ' ')
 			p++;
 		while (p + len < line_end && p[len] != '+' && p[len] != ' ' &&
-		       len + 1 < size)
+		       p[len] != '\0' && len + 1 < size)
 			len++;
 		if (len == 0)
 			continue;

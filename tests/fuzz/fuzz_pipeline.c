@@ -38,7 +38,7 @@
 #define MEMORY_BYTES  ((size_t)1 << 20)
 #define JIT_AT        UINT64_C(0x700000)
 #define NO_PLACE      "/nowhere"
-#define MAX_SNAPSHOTS 8
+#define MAX_SNAPSHOTS 7
 #define PAGE          ((size_t)4096)
 #define NAMES_PID     7 /* in the namespace of the process */
 
@@ -343,7 +343,7 @@ static void run(const struct input *input)
 	static struct sampler sampler; /* of which the collector knows some places */
 	enum profile_mode mode = modes[input->flags % 4];
 	struct roster *roster = roster_new();
-	struct queue *queue = queue_new(16);
+	struct queue *queue = queue_new(MAX_SNAPSHOTS + 1);
 	struct parts parts = {.n = 0};
 	const struct collector_options options = {
 	        .types = {.modes = mode,

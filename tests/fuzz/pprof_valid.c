@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pprof_valid.h"
 
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -12,10 +12,13 @@
 
 #define Pb(message) Perftools__Profiles__##message
 
-static void require(bool holds)
+/* With many of them, a stack does not say which. */
+#define require(holds) ((holds) ? (void)0 : fail(#holds))
+
+static void fail(const char *what)
 {
-	if (!holds)
-		abort();
+	fprintf(stderr, "this is no profile: %s\n", what);
+	abort();
 }
 
 /* Malloc'ed. */
