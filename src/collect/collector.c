@@ -641,7 +641,7 @@ void collector_free(struct collector *collector)
 	segment_free(collector->segment);
 	sampler_segment_free(collector->carried);
 	tables_release(collector->tables);
-	for (size_t i = 0; i < ROSTER_MAX; i++)
+	for (size_t i = 0; i < roster_count(collector->roster); i++)
 		free(collector->processes[i]);
 	free(collector->processes);
 	free(collector->frames);

@@ -75,6 +75,7 @@ void collector_add_ended(struct collector *collector, size_t parent, uint64_t cp
 /* The last part, after the join: once, and the caller's. */
 struct segment *collector_last(struct collector *collector);
 
+/* Before the roster. NULL is fine. */
 void collector_free(struct collector *collector);
 
 #endif
