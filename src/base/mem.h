@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* Ends it; for libraries that ask what to do. */
-_Noreturn void out_of_memory(void);
+void out_of_memory(void) __attribute__((noreturn));
 
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
