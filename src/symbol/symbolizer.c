@@ -75,6 +75,13 @@ struct symbolizer *symbolizer_new(const struct symbol_options *options)
 	return symbolizer;
 }
 
+/* With the lock held. */
+static void set_nice(const struct symbolizer *symbolizer, int nice)
+{
+	if (symbolizer->may_rise)
+		(void)setpriority(PRIO_PROCESS, (id_t)symbolizer->tid, nice);
+}
+
 static void end_thread(struct symbolizer *symbolizer)
 {
 	if (!symbolizer->started)
@@ -83,6 +90,8 @@ static void end_thread(struct symbolizer *symbolizer)
 	module_give_up();
 	pthread_mutex_lock(&symbolizer->lock);
 	symbolizer->ends = true;
+	/* Somebody waits for it now: on a busy machine its turn may be seconds away. */
+	set_nice(symbolizer, symbolizer->own_nice);
 	pthread_cond_signal(&symbolizer->work);
 	pthread_mutex_unlock(&symbolizer->lock);
 	pthread_join(symbolizer->thread, NULL);
@@ -309,13 +318,6 @@ int symbolizer_start(struct symbolizer *symbolizer, struct error *err)
 		                 strerror(r));
 	symbolizer->started = true;
 	return 0;
-}
-
-/* With the lock held. */
-static void set_nice(const struct symbolizer *symbolizer, int nice)
-{
-	if (symbolizer->may_rise)
-		(void)setpriority(PRIO_PROCESS, (id_t)symbolizer->tid, nice);
 }
 
 /* With the lock held, which is let go meanwhile. */
