@@ -25,6 +25,8 @@ PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent():
+    # A shell's background job ignores it, and what such a job starts would, too.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
