@@ -209,7 +209,7 @@ def test_setuid_exec_half_way():
     need_to_trace_as_nobody()
     program = public(victims.path("work"), 0o4755)
     starter = public(victims.path("execs"))
-    target = procs.spawn([starter, "exec", "2000", program, "1", "busy"], stdout=subprocess.PIPE,
+    target = procs.spawn([starter, "exec", "4000", program, "1", "busy"], stdout=subprocess.PIPE,
                          **AS_NOBODY)
     procs.Lines(target.stdout).wait_for("ready")
     status, text, read = run_as_nobody(target.pid, lambda: procs.wait_until(
