@@ -37,6 +37,9 @@
 /* When a cut found no room in the queue, it is tried again so soon. */
 #define CUT_AGAIN_MS 1
 
+/* The same when the timer could not be set. */
+#define ARM_AGAIN_MS 10
+
 /* A running thread is billed at the scheduler's ticks. */
 #define ACCOUNT_LAG_NS (10 * NS_PER_MS)
 
@@ -75,7 +78,8 @@ static void arm_timer(struct sampler *sampler)
 	                     .tv_nsec = (long)(at % NS_PER_SEC)},
 	};
 
-	(void)timerfd_settime(sampler->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+	sampler->is_armed =
+	        timerfd_settime(sampler->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0;
 }
 
 /* Whether the profiler is stopped, by Ctrl-Z or a SIGSTOP. */
@@ -186,6 +190,14 @@ void sampler_clear_child(struct sampler *sampler)
 		;
 }
 
+/* In ms; -1: until something happens. */
+static int time_to_wait(const struct sampler *sampler)
+{
+	if (sampler->cut.asked)
+		return CUT_AGAIN_MS;
+	return sampler->is_armed ? -1 : ARM_AGAIN_MS;
+}
+
 /* Ticks and reports until the time is up, someone says stop, or nobody is left. */
 static void run(struct sampler *sampler)
 {
@@ -203,7 +215,7 @@ static void run(struct sampler *sampler)
 	sampler->due_ns = sampler->stats.start_ns + next_interval(sampler);
 	arm_timer(sampler);
 	for (;;) {
-		if (poll(fds, 4, sampler->cut.asked ? CUT_AGAIN_MS : -1) < 0) {
+		if (poll(fds, 4, time_to_wait(sampler)) < 0) {
 			if (errno != EINTR || apart_is_orphan())
 				return;
 			continue;
@@ -216,7 +228,7 @@ static void run(struct sampler *sampler)
 		}
 		if (clock_monotonic_ns() >= sampler->end_ns)
 			return;
-		if (fds[0].revents) {
+		if (fds[0].revents || !sampler->is_armed) {
 			handle_timer(sampler);
 			if (sampler_is_over(sampler))
 				return;
