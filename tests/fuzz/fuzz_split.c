@@ -22,7 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/reader.h"
-#include "symbol/symbol.h"
+#include "name_all.h"
 
 #define DWO_NAME "cprof-fuzz-split"
 
@@ -42,32 +42,6 @@ static uint8_t *rename_dwo(const uint8_t *program, size_t len, const char *name)
 static bool put(int fd, const uint8_t *data, size_t size)
 {
 	return fd >= 0 && write(fd, data, size) == (ssize_t)size;
-}
-
-/* Sixty-four places in each piece of code. */
-static void name_all(struct module *module)
-{
-	const struct symbol_options options = {0};
-	struct symbolizer *symbolizer = symbolizer_new(&options);
-	struct profile *profile = profile_new();
-	const struct profile_mapping mapping = {
-	        .limit = UINT64_MAX,
-	        .code = symbolizer_bind(symbolizer, module, 0, NULL),
-	};
-	uint32_t id = profile_mapping(profile, &mapping);
-	const struct module_range *ranges;
-	size_t n;
-
-	ranges = module_code(module, &n);
-	for (size_t i = 0; i < n && i < 32; i++) {
-		uint64_t len = ranges[i].end - ranges[i].start;
-
-		for (uint64_t j = 0; j < 64; j++)
-			profile_location(profile, id, ranges[i].start + len / 64 * j);
-	}
-	symbolizer_fill(symbolizer, profile);
-	profile_free(profile);
-	symbolizer_free(symbolizer);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

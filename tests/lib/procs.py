@@ -173,14 +173,15 @@ def state(pid, tid=None):
 
 
 def traced(pid):
-    """The threads that have a tracer or are stopped: {tid: "t by 4711"}."""
+    """The threads that have a tracer or are stopped: {tid: "t by 4711"}; "-" for the
+    state of one that is not stopped, which is another every moment."""
     found = {}
     for tid in tids(pid):
         fields = status(pid, tid)
         tracer = fields.get("TracerPid", "0")
         letter = fields.get("State", " ")[0]
         if tracer != "0" or letter in "tT":
-            found[tid] = "%s by %s" % (letter, tracer)
+            found[tid] = "%s by %s" % (letter if letter in "tT" else "-", tracer)
     return found
 
 
