@@ -78,8 +78,8 @@ static void arm_timer(struct sampler *sampler)
 	                     .tv_nsec = (long)(at % NS_PER_SEC)},
 	};
 
-	sampler->is_armed =
-	        timerfd_settime(sampler->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0;
+	sampler->is_armed = timerfd_settime(sampler->timer_fd, TFD_TIMER_ABSTIME, &when,
+	                                    NULL) == 0;
 }
 
 /* Whether the profiler is stopped, by Ctrl-Z or a SIGSTOP. */

@@ -77,7 +77,7 @@ struct sampler {
 	uint64_t cpu_start_ns;                 /* what we had used when the budget began */
 	uint64_t due_ns;                       /* of the next tick */
 	uint64_t end_ns;                       /* of the run; UINT64_MAX: open */
-	bool is_armed;                         /* the timer is set for the earlier of them */
+	bool is_armed; /* the timer is set for the earlier of them */
 	uint64_t random;
 	int timer_fd, child_fd, stop_fd, done_fd, cut_fd;
 	struct apart apart; /* the process that all of this runs in */
