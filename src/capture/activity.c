@@ -133,8 +133,8 @@ int activity_account(const struct target *target, const struct thread *thread,
 	return read_stat_account(target, thread, out, &state);
 }
 
-static int read_status(const struct target *target, const struct thread *thread, int fd,
-                       struct procfs_status *out)
+int activity_status(const struct target *target, const struct thread *thread, int fd,
+                    struct procfs_status *out)
 {
 	char text[4096];
 	ssize_t len = thread_read(target, thread, fd, "status", text, sizeof text);
@@ -149,7 +149,7 @@ int activity_preemptions(const struct target *target, struct thread *thread, uin
 {
 	int fd = thread_keep(target, thread, &thread->status_fd, "status");
 	struct procfs_status status;
-	int r = read_status(target, thread, fd, &status);
+	int r = activity_status(target, thread, fd, &status);
 
 	if (r < 0)
 		return r;
@@ -162,7 +162,7 @@ bool activity_under_seccomp(const struct target *target, const struct thread *th
 {
 	struct procfs_status status;
 
-	return read_status(target, thread, -1, &status) < 0 || status.seccomp != 0;
+	return activity_status(target, thread, -1, &status) < 0 || status.seccomp != 0;
 }
 
 int activity_processor(const struct target *target, struct thread *thread)

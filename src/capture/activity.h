@@ -41,6 +41,10 @@ int activity_account(const struct target *target, const struct thread *thread,
 int activity_preemptions(const struct target *target, struct thread *thread, uint64_t *n,
                          bool *runnable) __attribute__((warn_unused_result));
 
+/* What `status` says: 0 or -errno. Read through `fd`, or by name if that is -1. */
+int activity_status(const struct target *target, const struct thread *thread, int fd,
+                    struct procfs_status *out) __attribute__((warn_unused_result));
+
 /* Whether a seccomp filter watches the thread's system calls; true if that cannot be told. */
 bool activity_under_seccomp(const struct target *target, const struct thread *thread);
 

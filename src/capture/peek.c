@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "capture/activity.h"
 #include "capture/sampler_impl.h"
 #include "target/syscalls.h"
 
@@ -40,16 +41,6 @@
 
 /* How long the end waits for the collector to make room. */
 #define ROOM_WAIT_NS (5 * NS_PER_SEC)
-
-/* What `status` says: the state's letter, and the sleeps so far. */
-static int read_status(const struct target *target, const struct thread *thread,
-                       struct procfs_status *status)
-{
-	char text[4096];
-	ssize_t n = thread_read(target, thread, -1, "status", text, sizeof text);
-
-	return n < 0 ? (int)n : procfs_parse_status(text, (size_t)n, status);
-}
 
 static enum snapshot_state state_of(const struct procfs_status *status,
                                     const struct procfs_syscall *call)
@@ -183,7 +174,7 @@ static bool peek(struct sampler *sampler, struct thread *thread, struct snapshot
 	struct procfs_schedstat after;
 
 	snap->kind = thread->call.running ? SNAPSHOT_NO_STACK : SNAPSHOT_PEEKED;
-	if (read_status(target, thread, status) < 0 || has_ended(status))
+	if (activity_status(target, thread, -1, status) < 0 || has_ended(status))
 		return false;
 	/* It has just woken: its account does not show that before the next tick. */
 	if (status->state == 'R' && snap->kind == SNAPSHOT_PEEKED)
