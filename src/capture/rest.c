@@ -28,9 +28,6 @@
 /* CPU time that nobody awake can account for, before a search. */
 #define HIDDEN_NS (10 * NS_PER_MS)
 
-/* By how much the account of a thread that runs may lag behind the clock. */
-#define LAG_NS (10 * NS_PER_MS)
-
 void sampler_note_cpu(struct sampler_target *st, struct thread *thread, uint64_t run_ns)
 {
 	if (run_ns > thread->known_ns)
@@ -51,7 +48,8 @@ static bool is_hidden_work(const struct sampler *sampler, struct sampler_target 
 		running = st->threads.nawake;
 	if (ahead < st->ahead_ns)
 		st->ahead_ns = ahead;
-	return ahead - st->ahead_ns > (int64_t)(HIDDEN_NS + running * LAG_NS);
+	return ahead - st->ahead_ns >
+	       (int64_t)(HIDDEN_NS + running * SAMPLER_ACCOUNT_LAG_NS);
 }
 
 static bool may_rest(const struct sampler *sampler, const struct thread *thread)

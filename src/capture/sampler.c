@@ -40,9 +40,6 @@
 /* The same when the timer could not be set. */
 #define ARM_AGAIN_MS 10
 
-/* A running thread is billed at the scheduler's ticks. */
-#define ACCOUNT_LAG_NS (10 * NS_PER_MS)
-
 /* How old the knowledge may be that the profiler is not stopped. */
 #define STOPPED_READ_NS (20 * NS_PER_MS)
 
@@ -290,7 +287,7 @@ static uint64_t greatest_lag(const struct sampler *sampler, const struct sampler
 		running += !st->threads.list.v[i]->blocked;
 	if (running > sampler->nprocessors)
 		running = sampler->nprocessors;
-	return running * ACCOUNT_LAG_NS;
+	return running * SAMPLER_ACCOUNT_LAG_NS;
 }
 
 /* What living threads have used since their last samples. */

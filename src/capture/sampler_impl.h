@@ -19,6 +19,10 @@
 #define SAMPLER_WINDOW_MAX   (512u * 1024)
 #define SAMPLER_NHINTS       16384 /* a power of two */
 
+/* By how much a running thread's account may lag behind the process's clock: it is
+ * billed at the scheduler's ticks. In ns. */
+#define SAMPLER_ACCOUNT_LAG_NS UINT64_C(10000000)
+
 /* One process's state. */
 struct sampler_target {
 	const struct target *target;

@@ -93,14 +93,14 @@ static bool is_awake(struct sampler *sampler, struct sampler_target *st, uint64_
 {
 	uint64_t cpu_ns, every = st->threads.list.n / CLOCK_THREADS;
 
-	if (sampler->tick < st->clock_tick + every)
-		return now_ns - st->cpu_changed_ns < IDLE_AFTER_NS;
-	if (target_cpu_ns(st->target, &cpu_ns) < 0)
-		return true;
-	st->clock_tick = sampler->tick;
-	if (cpu_ns != st->cpu_ns) {
-		st->cpu_ns = cpu_ns;
-		st->cpu_changed_ns = now_ns;
+	if (sampler->tick >= st->clock_tick + every) {
+		if (target_cpu_ns(st->target, &cpu_ns) < 0)
+			return true;
+		st->clock_tick = sampler->tick;
+		if (cpu_ns != st->cpu_ns) {
+			st->cpu_ns = cpu_ns;
+			st->cpu_changed_ns = now_ns;
+		}
 	}
 	return now_ns - st->cpu_changed_ns < IDLE_AFTER_NS;
 }

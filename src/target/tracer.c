@@ -109,8 +109,8 @@ static bool is_stopping_signal(int sig)
 }
 
 /*
- * The report of a stop is only looked at (WNOWAIT), never taken. Taking it makes the kernel
- * forget which signal is being delivered, and leaves that to the detach: killed
+ * The report of a stop is only looked at (WNOWAIT), never taken. Taking it makes the
+ * kernel forget which signal is being delivered, and leaves that to the detach: killed
  * between the two, we would take the signal with us. A report that was not taken is
  * dropped by the detach; should we die instead, the thread gets its signal.
  */
