@@ -200,17 +200,14 @@ static int write_split(struct scribe *scribe, struct segment *segment, const cha
                        struct error *err)
 {
 	size_t n = segment->account->ntargets;
-	struct split_part *parts = xcalloc(n, sizeof *parts);
+	pid_t *pids = xcalloc(n, sizeof *pids);
 	ssize_t nfiles;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct target *target = roster_get(scribe->options.roster, i)->target;
-
-		parts[i] = (struct split_part){.pid = target->pid, .exe = target->exe};
-	}
-	nfiles = split_write(segment->profile, scribe->options.options->format, name, parts,
+	for (size_t i = 0; i < n; i++)
+		pids[i] = roster_get(scribe->options.roster, i)->target->pid;
+	nfiles = split_write(segment->profile, scribe->options.options->format, name, pids,
 	                     n, &scribe->last_name, err);
-	free(parts);
+	free(pids);
 	scribe->last_nfiles = nfiles > 0 ? (size_t)nfiles : 0;
 	return nfiles < 0 ? -1 : 0;
 }

@@ -51,10 +51,10 @@ char *split_name(const char *name, const struct writer *writer, const char *id)
 }
 
 static int write_part(const struct profile *profile, profile_str key,
-                      const struct writer *writer, const char *file,
-                      const struct split_part *part, struct error *err)
+                      const struct writer *writer, const char *file, pid_t pid,
+                      struct error *err)
 {
-	struct profile *selected = profile_select(profile, key, part->pid, part->exe);
+	struct profile *selected = profile_select(profile, key, pid);
 	struct bytes bytes = {0};
 	int r = writer->write(selected, &bytes, err);
 
@@ -80,29 +80,28 @@ static struct hashmap find_pids(const struct profile *profile, profile_str key)
 }
 
 ssize_t split_write(struct profile *profile, const struct writer *writer, const char *name,
-                    const struct split_part *parts, size_t nparts, char **first,
-                    struct error *err)
+                    const pid_t *pids, size_t npids, char **first, struct error *err)
 {
 	profile_str key = profile_string(profile, "process_id");
-	struct hashmap pids = find_pids(profile, key);
-	bool empty = pids.n == 0;
+	struct hashmap sampled = find_pids(profile, key);
+	bool empty = sampled.n == 0;
 	ssize_t n = 0;
 
 	*first = NULL;
-	for (size_t i = 0; i < nparts && n >= 0; i++) {
+	for (size_t i = 0; i < npids && n >= 0; i++) {
 		char id[16], *file;
 
 		/* Two processes that had the same pid one after the other share a file. */
-		if (!hashmap_remove(&pids, (uint64_t)parts[i].pid) && !(empty && i == 0))
+		if (!hashmap_remove(&sampled, (uint64_t)pids[i]) && !(empty && i == 0))
 			continue;
-		snprintf(id, sizeof id, "%d", parts[i].pid);
+		snprintf(id, sizeof id, "%d", pids[i]);
 		file = split_name(name, writer, id);
-		n = write_part(profile, key, writer, file, &parts[i], err) < 0 ? -1 : n + 1;
+		n = write_part(profile, key, writer, file, pids[i], err) < 0 ? -1 : n + 1;
 		if (*first)
 			free(file);
 		else
 			*first = file;
 	}
-	hashmap_fini(&pids);
+	hashmap_fini(&sampled);
 	return n;
 }

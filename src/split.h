@@ -10,12 +10,6 @@
 #include "output/writer.h"
 #include "profile/profile.h"
 
-/* A process that may have a file. */
-struct split_part {
-	pid_t pid;
-	const char *exe; /* its program file, or "" */
-};
-
 /*
  * The name of a part's file: `id` in the place of each %p in the name; without one
  * before the end that says the format, or else the last point: "out.pb.gz" is
@@ -24,13 +18,12 @@ struct split_part {
 char *split_name(const char *name, const struct writer *writer, const char *id);
 
 /*
- * Writes a file for each part that the profile has samples of, by their label
+ * Writes a file for each process that the profile has samples of, by their label
  * process_id; for the first one also when it has none and there are no others.
  * Returns how many, or -1 with *err; those written before an error stay. *first, if
  * there is one, is the first one's name, to be freed.
  */
 ssize_t split_write(struct profile *profile, const struct writer *writer, const char *name,
-                    const struct split_part *parts, size_t nparts, char **first,
-                    struct error *err);
+                    const pid_t *pids, size_t npids, char **first, struct error *err);
 
 #endif

@@ -600,12 +600,12 @@ void sampler_wish(struct sampler *sampler, pid_t tid, enum sampler_wish wish)
 		atomic_store(&hint->wish, (uint32_t)wish);
 }
 
-void sampler_rooted(struct sampler *sampler, pid_t tid)
+void sampler_rooted(struct sampler *sampler, pid_t tid, bool rooted)
 {
 	struct sampler_hint *hint = own_hint(sampler, tid);
 
 	if (hint)
-		atomic_store(&hint->rooted, true);
+		atomic_store(&hint->rooted, rooted);
 }
 
 void sampler_expect_elsewhere(struct sampler *sampler)

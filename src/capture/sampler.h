@@ -178,8 +178,8 @@ enum sampler_wish {
 };
 /* After sampler_hint for the same thread. */
 void sampler_wish(struct sampler *sampler, pid_t tid, enum sampler_wish wish);
-/* The thread's root is known: see sampler_options.no_traceback. */
-void sampler_rooted(struct sampler *sampler, pid_t tid);
+/* Whether the thread's root is known: see sampler_options.no_traceback. */
+void sampler_rooted(struct sampler *sampler, pid_t tid, bool rooted);
 
 /* The same for every thread that is not known yet: its stack may be elsewhere. */
 void sampler_expect_elsewhere(struct sampler *sampler);

@@ -93,13 +93,41 @@ static uint32_t mapping_id(struct collector *collector, const struct process *pr
 	return where->profile_id;
 }
 
-/* pprof takes a profile's first mapping for its main binary. */
+/* After an exec no thread's work begins where it did. */
+static void forget_roots(struct collector *collector, const struct process *process)
+{
+	for (size_t i = 0; i < collector->threads.n; i++) {
+		struct sampled_thread *thread = &collector->threads.v[i];
+
+		if (collector->processes[thread->who.target] != process)
+			continue;
+		thread->root = 0;
+		sampler_rooted(collector->sampler, thread->who.tid, false);
+	}
+}
+
 void collector_enter_main(struct collector *collector, struct process *process)
 {
-	struct space_map *main_map = space_main(process->space);
+	uint32_t before = profile_main(collector->segment->profile, process->target->pid);
+	bool was_go = process->is_go;
+	struct space_map *main_map;
+	uint32_t id;
 
+	pthread_mutex_lock(&collector->tables_lock);
+	process->main_due = false;
+	main_map = process->released ? NULL : space_main(process->space);
 	if (main_map)
-		(void)mapping_id(collector, process, main_map);
+		process->is_go = main_map->module && module_is_go(main_map->module);
+	pthread_mutex_unlock(&collector->tables_lock);
+	if (!main_map)
+		return;
+	/* Go's threads have two stacks: their own, and the goroutine's. */
+	if (process->is_go && !was_go)
+		sampler_expect_elsewhere(collector->sampler);
+	id = mapping_id(collector, process, main_map);
+	profile_set_main(collector->segment->profile, process->target->pid, id);
+	if (before && id != before)
+		forget_roots(collector, process);
 }
 
 /* Whether the process runs another file than when this was asked last. */
@@ -121,6 +149,7 @@ static bool refresh_maps(struct process *process, uint64_t now_ns)
 	int r = space_refresh(process->space);
 
 	process->maps_read_ns = now_ns;
+	process->main_due |= r > 0;
 	if (r > 0)
 		log_verbose("process %d: its executable mappings have changed",
 		            process->target->pid);
@@ -447,13 +476,6 @@ static void collect_without_stack(struct collector *collector, const struct snap
 	collector->segment->stack_ends[UNWIND_END_NO_INFO]++;
 }
 
-static bool runs_go(const struct process *process)
-{
-	struct space_map *main_map = space_main(process->space);
-
-	return main_map && main_map->module && module_is_go(main_map->module);
-}
-
 /* What is known of a process, looked up when it is first met. Under the lock. */
 static struct process *open_process(struct collector *collector, size_t index)
 {
@@ -464,10 +486,7 @@ static struct process *open_process(struct collector *collector, size_t index)
 	process = xcalloc(1, sizeof *process);
 	process->target = roster_get(collector->roster, index)->target;
 	collector_open_space(collector, process);
-	/* Go's threads have two stacks: their own, and the goroutine's. */
-	process->is_go = runs_go(process);
-	if (process->is_go)
-		sampler_expect_elsewhere(collector->sampler);
+	process->main_due = true;
 	collector->processes[index] = process;
 	return process;
 }
@@ -486,6 +505,8 @@ static void collect(struct collector *collector, const struct snapshot *snap)
 	process = open_process(collector, snap->target);
 	result = unwind(collector, process, snap);
 	pthread_mutex_unlock(&collector->tables_lock);
+	if (process->main_due)
+		collector_enter_main(collector, process);
 	thread = find_thread(collector, snap);
 	if (collector->no_traceback)
 		stack = leaf_and_root(collector, process, thread, &result);
@@ -500,7 +521,7 @@ static void collect(struct collector *collector, const struct snapshot *snap)
 	sampler_wish(collector->sampler, thread->who.tid,
 	             wish_for(collector, thread, snap, result.end));
 	if (thread->root)
-		sampler_rooted(collector->sampler, thread->who.tid);
+		sampler_rooted(collector->sampler, thread->who.tid, true);
 }
 
 static void collect_any(struct collector *collector, const struct snapshot *snap)

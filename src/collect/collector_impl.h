@@ -27,6 +27,7 @@ struct process {
 	uint64_t exec_checked_ns;
 	dev_t exe_dev; /* of the file it executes, to notice an exec */
 	ino_t exe_ino;
+	bool main_due; /* its main binary may be another than the profile says */
 	bool is_go;    /* its main binary is: stacks come in pairs */
 	bool released; /* it has ended: nothing is read of it any more */
 };
@@ -57,8 +58,9 @@ struct collector {
 	const struct collector_options *options;
 	struct sampler *sampler;
 	struct tables *tables;
-	pthread_mutex_t tables_lock; /* held while those are used, or exchanged */
-	_Atomic bool live_waits;     /* a stopped thread waits for the tables */
+	/* Held while those are used, or exchanged; a stopped thread may wait for it. */
+	pthread_mutex_t tables_lock;
+	_Atomic bool live_waits; /* a stopped thread waits for the tables */
 	ARRAY(struct sampled_thread) threads;
 	struct hashmap thread_index;     /* target and serial -> index */
 	struct segment *segment;         /* the part of the run that is being sampled */
@@ -81,7 +83,7 @@ static inline uint64_t collector_thread_key(size_t target, uint64_t serial)
 	return (uint64_t)target << 48 | serial;
 }
 
-/* collector.c: pprof takes a profile's first mapping for its main binary. */
+/* collector.c: enters the mapping of the program that the process runs now. */
 void collector_enter_main(struct collector *collector, struct process *process);
 /* collector.c: whether the process runs another file than when this was asked last. */
 bool collector_notice_exec(struct process *process);

@@ -138,7 +138,7 @@ static int open_here(const struct target *target, const struct map *map)
 
 static int open_exe(const struct target *target, const struct map *map)
 {
-	bool named = target->exe && strcmp(target->exe, map->path) == 0;
+	bool named = target_runs(target, map->path);
 
 	return reopen(target, or_errno(openat(target->proc_fd, "exe", O_PATH | O_CLOEXEC)),
 	              map, named ? IDENTITY_INODE : IDENTITY_SAME);

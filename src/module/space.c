@@ -320,13 +320,11 @@ bool space_is_current(struct space *space, const struct space_map *map)
 static bool is_of_exe(const struct space *space, const struct map *map,
                       const struct stat *exe)
 {
-	if (!exe)
-		return map->path[0] == '/' && strcmp(map->path, space->target->exe) == 0;
 	if (map->inode != exe->st_ino)
 		return false;
 	return (major(exe->st_dev) == map->dev_major &&
 	        minor(exe->st_dev) == map->dev_minor) ||
-	       strcmp(map->path, space->target->exe) == 0;
+	       target_runs(space->target, map->path);
 }
 
 static bool holds_entry(const struct space_map *map)
@@ -342,16 +340,14 @@ static bool holds_entry(const struct space_map *map)
 struct space_map *space_main(struct space *space)
 {
 	struct space_map *first = NULL;
-	struct stat st;
-	bool have;
+	struct stat exe;
 
-	if (!space->target)
+	if (!space->target || fstatat(space->target->proc_fd, "exe", &exe, 0) < 0)
 		return NULL;
-	have = fstatat(space->target->proc_fd, "exe", &st, 0) == 0;
 	for (size_t i = 0; i < space->now.n; i++) {
 		struct space_map *map = space->now.v[i];
 
-		if (!is_of_exe(space, &map->map, have ? &st : NULL))
+		if (!is_of_exe(space, &map->map, &exe))
 			continue;
 		if (holds_entry(map))
 			return map;

@@ -130,6 +130,19 @@ static void set_mapping(struct encoder *e, Pb(Mapping) * to, size_t id,
 	                        claims->line_numbers && claims->inlines;
 }
 
+/* Readers take a file's first mapping for its main binary. */
+static void put_main_first(struct encoder *e)
+{
+	uint32_t id = profile_main(e->profile, e->profile->main_pid);
+	Pb(Mapping) * main_mapping;
+
+	if (id == 0)
+		return;
+	main_mapping = e->file.mapping[id - 1];
+	memmove(e->file.mapping + 1, e->file.mapping, (id - 1) * sizeof *e->file.mapping);
+	e->file.mapping[0] = main_mapping;
+}
+
 static void add_mappings(struct encoder *e)
 {
 	const struct profile *profile = e->profile;
@@ -153,6 +166,7 @@ static void add_mappings(struct encoder *e)
 		set_mapping(e, &mappings[i], i + 1, from, &claims[i + 1]);
 		e->file.mapping[i] = &mappings[i];
 	}
+	put_main_first(e);
 }
 
 static void add_locations(struct encoder *e)

@@ -48,6 +48,19 @@ static uint32_t *renumber_mappings(struct profile *to, const struct profile *fro
 	return ids;
 }
 
+static void merge_mains(struct profile *to, const struct profile *from,
+                        const uint32_t *mappings)
+{
+	if (from->main_pid && to->main_pid == 0)
+		to->main_pid = from->main_pid;
+	for (size_t i = 0; i < from->mains.nslots; i++) {
+		const struct hashmap_slot *slot = &from->mains.slots[i];
+
+		if (slot->used)
+			profile_set_main(to, (int64_t)slot->key, mappings[slot->value]);
+	}
+}
+
 static uint32_t *renumber_functions(struct profile *to, const struct profile *from,
                                     const struct renumbered *now)
 {
@@ -163,6 +176,7 @@ void profile_merge(struct profile *to, const struct profile *from)
 	assert(to->ntypes == from->ntypes);
 	now.strings = renumber_strings(to, from);
 	now.mappings = renumber_mappings(to, from, &now);
+	merge_mains(to, from, now.mappings);
 	now.functions = renumber_functions(to, from, &now);
 	now.locations = renumber_locations(to, from, &now);
 	now.stacks = renumber_stacks(to, from, &now);
@@ -233,5 +247,6 @@ size_t profile_bytes(const struct profile *profile)
 	       intern_bytes(&profile->labels) + intern_bytes(&profile->location_keys) +
 	       intern_bytes(&profile->function_keys) +
 	       intern_bytes(&profile->mapping_keys) +
-	       profile->sample_index.nslots * sizeof *profile->sample_index.slots;
+	       profile->sample_index.nslots * sizeof *profile->sample_index.slots +
+	       profile->mains.nslots * sizeof *profile->mains.slots;
 }

@@ -71,6 +71,7 @@ void profile_free(struct profile *profile)
 	intern_fini(&profile->function_keys);
 	intern_fini(&profile->mapping_keys);
 	hashmap_fini(&profile->sample_index);
+	hashmap_fini(&profile->mains);
 	free(profile);
 }
 
@@ -135,6 +136,22 @@ uint32_t profile_mapping(struct profile *profile, const struct profile_mapping *
 	if (n == profile->mappings.n)
 		array_push(&profile->mappings, *mapping);
 	return n + 1;
+}
+
+void profile_set_main(struct profile *profile, int64_t pid, uint32_t mapping)
+{
+	assert(mapping > 0 && mapping <= profile->mappings.n);
+	if (profile->main_pid == 0)
+		profile->main_pid = pid;
+	hashmap_put(&profile->mains, (uint64_t)pid, mapping);
+}
+
+uint32_t profile_main(const struct profile *profile, int64_t pid)
+{
+	uint64_t mapping;
+
+	return hashmap_get(&profile->mains, (uint64_t)pid, &mapping) ? (uint32_t)mapping
+	                                                             : 0;
 }
 
 uint32_t profile_location(struct profile *profile, uint32_t mapping, uint64_t address)

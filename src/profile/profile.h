@@ -88,6 +88,8 @@ struct profile {
 	ARRAY(struct profile_line) lines;
 	ARRAY(struct profile_sample) samples; /* distinct (stack, labels) */
 	ARRAY(profile_str) comments;
+	struct hashmap mains; /* pid -> id of the mapping of its main binary */
+	int64_t main_pid;     /* the first process of those, or 0 */
 	struct intern stacks; /* entry: uint32_t location ids, leaf first */
 	struct intern labels; /* entry: struct profile_label[]; entry 0 has none */
 	/* How the entries above are found again. */
@@ -116,6 +118,14 @@ void profile_set_like(struct profile *profile, const struct profile *other);
 profile_str profile_string(struct profile *profile, const char *s);
 /* The string behind a number; good until the next profile_string. */
 const char *profile_text(const struct profile *profile, profile_str s);
+
+/*
+ * Says which mapping (an id) is that of the program a process runs; the last word
+ * counts. Readers are to take the profile for one of the first process said.
+ */
+void profile_set_main(struct profile *profile, int64_t pid, uint32_t mapping);
+/* The mapping of a process's program, or 0. */
+uint32_t profile_main(const struct profile *profile, int64_t pid);
 
 /* Each returns the id of an equal entry, made now if there is none. */
 uint32_t profile_mapping(struct profile *profile, const struct profile_mapping *mapping);

@@ -115,41 +115,6 @@ static uint32_t copy_labels(struct copy *copy, uint32_t labels)
 	return labels;
 }
 
-/* Whether the stack has an address in the mapping. */
-static bool meets(const struct profile *profile, uint32_t stack, uint32_t mapping)
-{
-	size_t n;
-	const uint32_t *locations = profile_stack_locations(profile, stack, &n);
-
-	for (size_t i = 0; i < n; i++) {
-		if (profile->locations.v[locations[i] - 1].mapping == mapping)
-			return true;
-	}
-	return false;
-}
-
-/* Another process may have the same file elsewhere: one that the samples are in. */
-static uint32_t find_main(const struct profile *from, profile_str key, int64_t num,
-                          const char *file)
-{
-	uint32_t found = 0;
-
-	for (uint32_t id = 1; id <= from->mappings.n; id++) {
-		if (strcmp(profile_text(from, from->mappings.v[id - 1].file), file) != 0)
-			continue;
-		for (size_t i = 0; i < from->samples.n; i++) {
-			const struct profile_sample *sample = &from->samples.v[i];
-
-			if (profile_label_number(from, sample, key) == num &&
-			    meets(from, sample->stack, id))
-				return id;
-		}
-		if (!found)
-			found = id;
-	}
-	return found;
-}
-
 static void copy_frame(struct copy *copy)
 {
 	const struct profile *from = copy->from;
@@ -160,9 +125,10 @@ static void copy_frame(struct copy *copy)
 		profile_comment(to, "%s", profile_text(from, from->comments.v[i]));
 }
 
-struct profile *profile_select(const struct profile *from, profile_str key, int64_t num,
-                               const char *main_file)
+struct profile *profile_select(const struct profile *from, profile_str key, int64_t pid)
 {
+	uint32_t main_mapping = profile_main(from, pid);
+
 	struct copy copy = {
 	        .from = from,
 	        .to = profile_new(),
@@ -170,12 +136,12 @@ struct profile *profile_select(const struct profile *from, profile_str key, int6
 	};
 
 	copy_frame(&copy);
-	if (main_file[0])
-		(void)copy_mapping(&copy, find_main(from, key, num, main_file));
+	if (main_mapping)
+		profile_set_main(copy.to, pid, copy_mapping(&copy, main_mapping));
 	for (size_t i = 0; i < from->samples.n; i++) {
 		const struct profile_sample *sample = &from->samples.v[i];
 
-		if (profile_label_number(from, sample, key) == num)
+		if (profile_label_number(from, sample, key) == pid)
 			profile_add(copy.to, copy_stack(&copy, sample->stack),
 			            copy_labels(&copy, sample->labels), sample->value);
 	}

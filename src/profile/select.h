@@ -10,12 +10,10 @@ int64_t profile_label_number(const struct profile *profile,
                              const struct profile_sample *sample, profile_str key);
 
 /*
- * The samples whose label `key` has the number `num`, with what they need of
- * mappings, locations and functions, and all that is told of the whole. The first
- * mapping is one of `main_file` if the whole has any: pprof takes it for the main
- * binary. Freed with profile_free.
+ * The samples of one process, those whose label `key` has its pid, with what they
+ * need of mappings, locations and functions, the mapping of its program, and all
+ * that is told of the whole. Freed with profile_free.
  */
-struct profile *profile_select(const struct profile *from, profile_str key, int64_t num,
-                               const char *main_file);
+struct profile *profile_select(const struct profile *from, profile_str key, int64_t pid);
 
 #endif

@@ -19,22 +19,6 @@
 
 #define CMDLINE_MAX 4096
 
-/* The target of /proc/PID/exe, without " (deleted)"; NULL if it cannot be read. */
-static char *read_exe(int proc_fd)
-{
-	static const char deleted[] = " (deleted)";
-	size_t tail = sizeof deleted - 1;
-	char buf[PATH_MAX];
-	ssize_t n = readlinkat(proc_fd, "exe", buf, sizeof buf - 1);
-
-	if (n < 0)
-		return NULL;
-	buf[n] = '\0';
-	if ((size_t)n > tail && strcmp(buf + (size_t)n - tail, deleted) == 0)
-		buf[(size_t)n - tail] = '\0';
-	return xstrdup(buf);
-}
-
 /* "redis-server\0*:6379\0" -> "redis-server *:6379"; NULL if it cannot be read. */
 static char *read_cmdline(int proc_fd)
 {
@@ -63,12 +47,24 @@ static void renew(char **old, char *text)
 
 void target_refresh(struct target *target)
 {
-	renew(&target->exe, read_exe(target->proc_fd));
 	renew(&target->cmdline, read_cmdline(target->proc_fd));
 	/* A process on its way out keeps the name it was opened with. */
 	char comm[PROCFS_COMM_LEN];
 	if (procfs_read_comm(target->proc_fd, "comm", comm) == 0)
 		memcpy(target->comm, comm, sizeof comm);
+}
+
+bool target_runs(const struct target *target, const char *path)
+{
+	static const char deleted[] = " (deleted)";
+	size_t len = strlen(path);
+	char exe[PATH_MAX];
+	ssize_t n = readlinkat(target->proc_fd, "exe", exe, sizeof exe - 1);
+
+	if (n < 0 || (size_t)n < len || memcmp(exe, path, len) != 0)
+		return false;
+	exe[n] = '\0';
+	return exe[len] == '\0' || strcmp(exe + len, deleted) == 0;
 }
 
 static int read_status(int proc_fd, struct procfs_status *status)
@@ -240,7 +236,6 @@ void target_free(struct target *target)
 	if (!target)
 		return;
 	target_release(target);
-	free(target->exe);
 	free(target->cmdline);
 	free((void *)(uintptr_t)target->memory_tid);
 	free(target);

@@ -27,7 +27,6 @@ struct target {
 	int task_fd; /* /proc/PID/task */
 	int pid_fd;  /* readable when the last thread has ended; -1 before Linux 5.3 */
 	char comm[PROCFS_COMM_LEN];
-	char *exe; /* the link's text at the last refresh, " (deleted)" taken off; or "" */
 	char *cmdline;             /* arguments joined with spaces, printable; or "" */
 	_Atomic pid_t *memory_tid; /* whose memory is read; found anew when it ends */
 	clockid_t cpu_clock;
@@ -42,9 +41,13 @@ struct target {
 struct target *target_open(pid_t pid, struct error *err);
 void target_free(struct target *target);
 
-/* Reads comm, exe and cmdline again, as after an exec. What cannot be read, as of
- * a process that has ended, stays as it was. */
+/* Reads comm and cmdline again, as after an exec. What cannot be read, as of a
+ * process that has ended, stays as it was. */
 void target_refresh(struct target *target);
+
+/* Whether its program file has that name, as its own root has it, or had before the
+ * file was deleted. */
+bool target_runs(const struct target *target, const char *path);
 
 /*
  * Gives back the descriptors and most of the memory of a process that has ended;

@@ -177,7 +177,6 @@ static struct target *make_target(void)
 	target->pid = getpid();
 	target->proc_fd = openat(proc.fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	target->task_fd = target->pid_fd = -1;
-	target->exe = xstrdup("/program");
 	target->cmdline = xstrdup("");
 	target->memory_tid = xcalloc(1, sizeof *target->memory_tid);
 	atomic_store(target->memory_tid, getpid());

@@ -403,6 +403,43 @@ def test_split():
                        text)
 
 
+# A shell that works for a while, and then lets another program have its process.
+TWO_PROGRAMS = ("i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; "
+                "exec %s work 700 left")
+
+
+def test_exec_main_binary():
+    family = victims.path("family")
+    run = command("sh", "-c", TWO_PROGRAMS % family)
+    tap.contains([m.filename for m in run.profile.mappings], os.path.realpath(shutil.which("sh")),
+                 "exec: the shell had samples, too")
+    tap.equal(run.profile.mappings[0].filename, family,
+              "exec: the program that ran last is the main binary", str(run))
+    run = profiler.Run("--no-traceback", "-F", 199, "--", "sh", "-c", TWO_PROGRAMS % family)
+    run.finish()
+    at = run.profile.type_index("cpu")
+    roots = {s.stack[-1]: s.values[at] for s in run.profile.samples if "spin_left" in s.stack}
+    tap.equal(max(roots, key=roots.get, default=None), "main",
+              "exec: --no-traceback sees a stack's new root", "%r\n%s" % (roots, run))
+
+
+def test_split_after_exec():
+    """A process that executed a program and ended while the run went on."""
+    family = victims.path("family")
+    directory = procs.temp_dir()
+    script = "(%s) & %s work 2500 right & wait" % (TWO_PROGRAMS % family, family)
+    run = profiler.Run("--children", "--split-by", "process", "-F", 199, "--", "sh", "-c",
+                       script, output=directory + "/out.pb.gz", directory=directory)
+    run.finish()
+    first = {}
+    for file in glob.glob(directory + "/out.*.pb.gz"):
+        profile = pprof.Profile.read(file)
+        pid = int(file.split(".")[-3])
+        first[names_of(profile)[pid]] = profile.mappings[0].filename
+    tap.equal(first.get("family"), family, "exec in a process that has ended: its last program",
+              "%r\n%s" % (first, run))
+
+
 def test_split_sum():
     """Two runs at the same time, one in one file and one in several: each process has
     what its own clock says."""
@@ -433,4 +470,4 @@ if __name__ == "__main__":
              test_daemon, test_respawn, test_nginx, test_postgres_new_connections,
              test_refused_child, test_not_without_children, test_name, test_name_ambiguous,
              test_name_nobody, test_postgres_by_name, test_cgroup, test_cgroup_missing,
-             test_split, test_split_sum])
+             test_exec_main_binary, test_split, test_split_after_exec, test_split_sum])

@@ -354,6 +354,9 @@ static void test_merge(void **state)
 	add_merged(from, "a.so", 0x1100, "f", "one", 20);
 	add_merged(from, "a.so", 0x1100, "f", "two", 40);
 	profile_comment(from, "not taken over");
+	profile_set_main(to, 7, 1);
+	profile_set_main(from, 8, 1); /* b.so */
+	profile_set_main(from, 7, 2);
 	n = profile_bytes(to);
 	profile_merge(to, from);
 	assert_true(profile_bytes(to) >= n && n > 0);
@@ -364,6 +367,10 @@ static void test_merge(void **state)
 	assert_int_equal(to->samples.v[2].value[1], 40);
 	assert_int_equal(to->samples.v[2].stack, to->samples.v[0].stack);
 	assert_int_equal(to->mappings.n, 2);
+	assert_int_equal(to->main_pid, 7);
+	assert_int_equal(profile_main(to, 7), 1);
+	assert_int_equal(profile_main(to, 8), 2);
+	assert_int_equal(profile_main(to, 9), 0);
 	assert_int_equal(to->locations.n, 3);
 	assert_int_equal(to->comments.n, 0);
 	assert_string_equal(

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,13 +36,16 @@ static void test_ourselves(void **state)
 	struct error err;
 	struct target *target = target_open(getpid(), &err);
 	uint64_t ns = 0, later = 0;
-	char buf[sizeof marker];
+	char buf[sizeof marker], exe[PATH_MAX] = "";
 
 	(void)state;
 	assert_non_null(target);
 	assert_true(target_alive(target));
 	assert_true(strlen(target->comm) > 0);
-	assert_true(target->exe[0] == '/');
+	assert_true(readlink("/proc/self/exe", exe, sizeof exe - 1) > 0);
+	assert_true(target_runs(target, exe));
+	exe[strlen(exe) - 1] = '\0';
+	assert_false(target_runs(target, exe));
 	assert_true(strlen(target->cmdline) > 0);
 	assert_int_equal(target_cpu_ns(target, &ns), 0);
 	for (volatile int i = 0; i < 10000000; i++)
