@@ -61,6 +61,7 @@ struct collector *collector_new(struct queue *queue,
 	collector->locations = xcalloc(options->max_depth + 1 + KERNEL_DEPTH_MAX,
 	                               sizeof *collector->locations);
 	pthread_mutex_init(&collector->tables_lock, NULL);
+	pthread_mutex_init(&collector->busy_lock, NULL);
 	return collector;
 }
 
@@ -554,7 +555,9 @@ static void *collector_main(void *arg)
 	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
 	privilege_forget_output();
 	while ((snap = queue_wait(collector->queue))) {
+		pthread_mutex_lock(&collector->busy_lock);
 		collect_any(collector, snap);
+		pthread_mutex_unlock(&collector->busy_lock);
 		queue_done(collector->queue);
 	}
 	return NULL;
@@ -643,6 +646,7 @@ void collector_release(struct collector *collector, size_t index)
 	struct roster_member *member = roster_get(collector->roster, index);
 	struct process *process;
 
+	pthread_mutex_lock(&collector->busy_lock);
 	pthread_mutex_lock(&collector->tables_lock);
 	process = collector->processes[index];
 	if (process) {
@@ -652,6 +656,7 @@ void collector_release(struct collector *collector, size_t index)
 	}
 	target_release(member->target);
 	pthread_mutex_unlock(&collector->tables_lock);
+	pthread_mutex_unlock(&collector->busy_lock);
 }
 
 void collector_free(struct collector *collector)
@@ -671,5 +676,6 @@ void collector_free(struct collector *collector)
 	array_fini(&collector->threads);
 	hashmap_fini(&collector->thread_index);
 	pthread_mutex_destroy(&collector->tables_lock);
+	pthread_mutex_destroy(&collector->busy_lock);
 	free(collector);
 }

@@ -60,6 +60,9 @@ struct collector {
 	struct tables *tables;
 	/* Held while those are used, or exchanged; a stopped thread may wait for it. */
 	pthread_mutex_t tables_lock;
+	/* Held by the collector's thread as long as a snapshot keeps it busy, so that
+	 * no process is released that it works on. Taken before `tables_lock`. */
+	pthread_mutex_t busy_lock;
 	_Atomic bool live_waits; /* a stopped thread waits for the tables */
 	ARRAY(struct sampled_thread) threads;
 	struct hashmap thread_index;     /* target and serial -> index */
