@@ -77,12 +77,8 @@ static void close_lost_stops(struct sampler *sampler, struct sampler_target *st)
 	for (size_t i = 0; i < st->threads.list.n; i++) {
 		struct thread *thread = st->threads.list.v[i];
 
-		if (!is_lost(st, thread))
-			continue;
-		thread->stop_open = false;
-		sampler->nstops_open--;
-		sampler->stats.missed_unstopped++;
-		atomic_fetch_add(&sampler->stats.missed, 1);
+		if (is_lost(st, thread))
+			sampler_lose_stop(sampler, thread);
 	}
 }
 

@@ -212,6 +212,8 @@ void sampler_await(struct sampler *sampler, const struct thread *thread);
 void sampler_request(struct sampler *sampler, struct thread *thread);
 /* stops.c: the same of one that sleeps. */
 void sampler_request_asleep(struct sampler *sampler, struct thread *thread);
+/* stops.c: the report of a stop that was asked for, if one was, will not come. */
+void sampler_lose_stop(struct sampler *sampler, struct thread *thread);
 /* stops.c: deals with every report there is, without waiting. Returns how many. */
 size_t sampler_drain(struct sampler *sampler);
 /* stops.c: gives running threads a moment to report. */

@@ -198,6 +198,14 @@ static void handle_stopped(struct sampler *sampler, struct thread *thread,
 		hand_over_running(sampler, thread, snap, seen_ns);
 }
 
+void sampler_lose_stop(struct sampler *sampler, struct thread *thread)
+{
+	/* Of a sleeper, no tick is missed: its time is counted without the stop. */
+	if (thread->stop_open && !thread->stop_is_of_sleeper)
+		count_missed(sampler, &sampler->stats.missed_unstopped);
+	close_stop(sampler, thread);
+}
+
 /* A tracee is gone. */
 static void handle_ended(struct sampler *sampler, struct tracer_stop *stop)
 {
@@ -214,9 +222,7 @@ static void handle_ended(struct sampler *sampler, struct tracer_stop *stop)
 	if (!thread)
 		return;
 	st->rescan = true;
-	if (thread->stop_open && !thread->stop_is_of_sleeper)
-		count_missed(sampler, &sampler->stats.missed_unstopped);
-	close_stop(sampler, thread);
+	sampler_lose_stop(sampler, thread);
 }
 
 size_t sampler_drain(struct sampler *sampler)
