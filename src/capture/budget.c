@@ -15,6 +15,9 @@
  * second, so that the limit holds for a run as a whole. Before anything is known
  * a price is assumed that is rather high: the rate comes from below.
  *
+ * A single dear tick, like the one that meets a crowd of new threads, is no new
+ * price. What it cost is a debt, but the price follows it by a step alone.
+ *
  * A limit on the single pause cannot be kept by reckoning, since a pause is long
  * when something unforeseen happens (the processor goes to somebody else). It can
  * only be made unlikely. After each pause that was too long, less of the stack is
@@ -33,6 +36,10 @@
 
 /* How much the last tenth of a second counts against all those before. */
 #define NEWS 0.4
+
+/* The price that this tenth of a second may show at most, as a multiple of that so
+ * far. */
+#define MAX_RISE 4
 
 /* Debts are paid back over this time, are never larger than what the limit allows
  * in DEBT_MAX_S, and leave at least this part of the limit to be spent. */
@@ -105,6 +112,8 @@ static double affordable(struct budget *budget, const struct budget_reading *rea
 	double price = (double)(reading->cost_ns - budget->last.cost_ns) /
 	               (double)(reading->ticks - budget->last.ticks);
 
+	if (price > MAX_RISE * budget->tick_ns)
+		price = MAX_RISE * budget->tick_ns;
 	budget->tick_ns += NEWS * (price - budget->tick_ns);
 	return budget->tick_ns / allowance(budget, reading);
 }

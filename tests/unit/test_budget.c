@@ -119,6 +119,21 @@ static void test_price_changes(void **state)
 	assert_between(rate(&world), 98.9, 99.1);
 }
 
+/* The first tick meets a crowd of threads. */
+static void test_dear_tick(void **state)
+{
+	struct world world;
+
+	(void)state;
+	begin(&world, 99, 0.01, 0);
+	world.reading.cost_ns += 60 * NS_PER_MS;
+	live(&world, 3); /* a debt is paid meanwhile */
+	assert_between((double)world.reading.ticks, 220, 290);
+	live(&world, 12);
+	assert_between(rate(&world), 98.9, 99.1);
+	assert_between(overhead(&world), 0.005, 0.0101);
+}
+
 static void test_more_processors_allow_more(void **state)
 {
 	struct world world;
@@ -240,6 +255,7 @@ int main(void)
 	        cmocka_unit_test(test_what_costs_too_much_is_lowered),
 	        cmocka_unit_test(test_limit_holds_from_the_start),
 	        cmocka_unit_test(test_price_changes),
+	        cmocka_unit_test(test_dear_tick),
 	        cmocka_unit_test(test_more_processors_allow_more),
 	        cmocka_unit_test(test_never_stalls),
 	        cmocka_unit_test(test_slower_than_the_slowest),
