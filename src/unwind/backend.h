@@ -27,6 +27,9 @@
  * that was made for it asks for more. */
 #define WALK_MAX_READ 64
 
+/* The same of code that was read ahead of PC alone. */
+#define WALK_MAX_AHEAD 256
+
 /* What memory could not be read while the current frame was unwound. */
 enum walk_refusal {
 	WALK_REFUSED_NOTHING,
@@ -51,6 +54,7 @@ struct walk {
 	bool complex;        /* this frame has an FDE that no rule can say: rules.c */
 	bool no_trampoline;  /* it is known not to return from a signal handler */
 	unsigned nread;      /* functions whose code was read: read_code.c */
+	unsigned nahead;     /* places whose code was read ahead: read_ahead.c */
 	bool dropped;        /* a rule has left a known register behind: rules.c */
 };
 
@@ -113,6 +117,7 @@ extern const struct unwind_backend unwind_backend_libunwind;
 extern const struct unwind_backend unwind_backend_sigreturn;
 extern const struct unwind_backend unwind_backend_go;
 extern const struct unwind_backend unwind_backend_read_code;
+extern const struct unwind_backend unwind_backend_read_ahead;
 extern const struct unwind_backend unwind_backend_frame_pointer;
 
 /* Whether the code at addr is the return from a signal handler to the kernel. */

@@ -33,11 +33,12 @@ static const struct method methods[UNWIND_NMETHODS] = {
         [UNWIND_AUTO] = {.backend = {&unwind_backend_rules, &unwind_backend_libunwind,
                                      &unwind_backend_sigreturn, &unwind_backend_complex,
                                      &unwind_backend_go, &unwind_backend_read_code,
+                                     &unwind_backend_read_ahead,
                                      &unwind_backend_frame_pointer},
                          .first_drops = true},
         [UNWIND_RULES] = {.backend = {&unwind_backend_rules, &unwind_backend_sigreturn,
                                       &unwind_backend_complex, &unwind_backend_go,
-                                      &unwind_backend_read_code,
+                                      &unwind_backend_read_code, &unwind_backend_read_ahead,
                                       &unwind_backend_frame_pointer}},
         [UNWIND_FP] = {.backend = {&unwind_backend_sigreturn,
                                    &unwind_backend_frame_pointer}},
@@ -45,6 +46,7 @@ static const struct method methods[UNWIND_NMETHODS] = {
         [UNWIND_TRACKING] = {.backend = {&unwind_backend_libunwind, &unwind_backend_rules,
                                          &unwind_backend_sigreturn, &unwind_backend_complex,
                                          &unwind_backend_go, &unwind_backend_read_code,
+                                         &unwind_backend_read_ahead,
                                          &unwind_backend_frame_pointer}},
 };
 

@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "unwind/believe.h"
 #include "unwind/code.h"
+#include "unwind/code_step.h"
 #include "unwind/functions.h"
 
 #define NSLOTS 4096 /* a power of two */
@@ -150,42 +151,12 @@ static struct code_rule find_rule(struct state *state, struct walk *walk)
 	return rule;
 }
 
-static enum unwind_verdict stop(struct unwind_step *step, enum unwind_end end)
-{
-	step->end = end;
-	return UNWIND_STOP;
-}
-
-static enum unwind_verdict apply(struct state *state, struct walk *walk,
-                                 const struct code_rule *rule, struct unwind_step *step)
-{
-	unsigned base = rule->kind == CODE_FROM_SP ? ARCH_REG_SP : ARCH_REG_FP;
-	uint64_t cfa, ra, fp = walk->regs.r[ARCH_REG_FP];
-
-	if (!regs_has(&walk->regs, base))
-		return stop(step, UNWIND_END_REGISTER);
-	cfa = walk->regs.r[base] + (uint64_t)(int64_t)rule->cfa;
-	if (!walk_read_word(walk, cfa - 8, &ra))
-		return stop(step, walk_refusal_end(walk, UNWIND_END_MEMORY));
-	if (!believer_accepts(&state->believer, walk, ra, false))
-		return UNWIND_PASS;
-	if (rule->fp_below != 0) {
-		if (walk_read_word(walk, cfa - (uint64_t)(int64_t)rule->fp_below, &fp))
-			regs_set(&step->regs, ARCH_REG_FP, fp);
-	} else if (!rule->fp_lost && regs_has(&walk->regs, ARCH_REG_FP)) {
-		regs_set(&step->regs, ARCH_REG_FP, fp);
-	}
-	regs_set(&step->regs, ARCH_REG_SP, cfa);
-	regs_set(&step->regs, ARCH_REG_PC, ra);
-	step->how = FRAME_CODE;
-	return UNWIND_CALLER;
-}
-
 static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,
                                           struct unwind_step *step)
 {
 	const struct space_map *where = walk->frame.where;
 	struct state *state = opaque;
+	enum unwind_verdict verdict;
 	struct code_rule rule;
 
 	/* Go has tables of its own, and stacks of its own. */
@@ -196,12 +167,17 @@ static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,
 	case CODE_UNKNOWN:
 		return UNWIND_PASS;
 	case CODE_OUTERMOST:
-		return stop(step, UNWIND_END_MARKER);
+		step->end = UNWIND_END_MARKER;
+		return UNWIND_STOP;
 	case CODE_FROM_SP:
 	case CODE_FROM_FP:
 		break;
 	}
-	return apply(state, walk, &rule, step);
+	verdict = code_step(walk, &rule, step);
+	if (verdict == UNWIND_CALLER &&
+	    !believer_accepts(&state->believer, walk, step->regs.r[ARCH_REG_PC], false))
+		return UNWIND_PASS;
+	return verdict;
 }
 
 static void *read_code_state_new(void)

@@ -70,7 +70,7 @@ struct unwinder *unwinder_new(enum unwind_method method);
 void unwinder_free(struct unwinder *unwinder);
 void unwinder_forget(struct unwinder *unwinder, const struct space *space);
 
-#define UNWIND_MAX_BACKENDS 7
+#define UNWIND_MAX_BACKENDS 8
 
 /* What the unwinder has done so far. */
 struct unwind_stats {

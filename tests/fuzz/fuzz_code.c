@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/reader.h"
+#include "unwind/ahead.h"
 #include "unwind/code.h"
 #include "unwind/insn.h"
 
@@ -54,6 +55,17 @@ static void check_rule(const uint8_t *code, size_t len, size_t at, uint8_t flags
 	abort();
 }
 
+static void check_ahead(const uint8_t *code, size_t len, size_t at, bool is_call)
+{
+	struct code_rule rule = ahead_rule_at(code, len, at, at, is_call);
+
+	require(rule.kind == CODE_UNKNOWN || rule.kind == CODE_FROM_SP ||
+	        rule.kind == CODE_FROM_FP);
+	require(rule.kind == CODE_UNKNOWN || !rule.fp_lost || rule.fp_below == 0);
+	require(rule.kind != CODE_FROM_SP || rule.cfa >= 8);
+	require(rule.fp_below >= 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct reader r = reader_init(data, size);
@@ -68,5 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_all(code, len);
 	check_rule(code, len, at % len, flags);
 	check_rule(code, len, len - 1, flags);
+	check_ahead(code, len, at % len, flags & 1);
+	check_ahead(code, len, len - 1, flags & 1);
 	return 0;
 }

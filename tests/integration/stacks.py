@@ -59,24 +59,31 @@ def stacks_text(run, n=8):
     return "\n".join("%d: %s" % (s.values[-1], " <- ".join(s.stack)) for s in samples)
 
 
-def check_chain_program(name):
-    """chain.c in one of its builds; its own words say where its functions are."""
-    victim = Victim(name)
-    run = run_on(victim)
+def code_of(victim):
+    """{function: (start, end)} by the victim's own words. It ends."""
     code = {}
     for line in victim.end():
         if line.startswith("code "):
             _, function, start, end = line.split()
             code[function] = (int(start, 16), int(end, 16))
+    return code
+
+
+def functions_of(sample, code):
+    """Those of a stack, leaf first, by where they are."""
+    return [function for location in sample.locations
+            for function, (start, end) in code.items() if start <= location.address < end]
+
+
+def check_chain_program(name):
+    """chain.c in one of its builds; its own words say where its functions are."""
+    victim = Victim(name)
+    run = run_on(victim)
+    code = code_of(victim)
     check_reached(run, name)
 
     def functions(sample):
-        found = []
-        for location in sample.locations:
-            for function, (start, end) in code.items():
-                if start <= location.address < end:
-                    found.append(function)
-        return found
+        return functions_of(sample, code)
 
     run.code = code
     leaf = ["chain_leaf", "chain_two", "chain_one"]
@@ -149,6 +156,36 @@ def test_with_neither():
     """No unwind tables and no frame pointers: the code itself tells."""
     check_chain_program("no_tables")
     check_chain_program("no_tables_stripped")
+
+
+def test_called_by_pointer():
+    """The same, where no call in the program says where a function begins."""
+    victim = Victim("pointed_stripped")
+    run = run_on(victim)
+    code = code_of(victim)
+    check_reached(run, "pointed_stripped")
+    want = ["pointed_leaf", "pointed_compare"]
+    tap.at_least(part_with(run.profile, lambda s: functions_of(s, code)[:2] == want), 0.9,
+                 "pointed_stripped: the function that the C library called is there",
+                 lambda: stacks_text(run))
+
+
+def test_borrowed_frame_pointer():
+    """Code made at run time that has RBP as it found it."""
+    victim = Victim("borrowed")
+    run = run_on(victim)
+    code = code_of(victim)
+    check_reached(run, "borrowed")
+    want = ["leaf", "middle", "outer", "jumper"]
+
+    def right(sample):
+        found = functions_of(sample, code)
+        return found == want[len(want) - len(found):] and "borrow_thread" in sample.stack
+
+    tap.at_least(part_with(run.profile, right), REACHED,
+                 "borrowed: every frame is the one that called", lambda: stacks_text(run))
+    tap.at_least(part_with(run.profile, lambda s: functions_of(s, code)[:1] == want[:1]), 0.5,
+                 "borrowed: leaf is where the time goes", lambda: stacks_text(run))
 
 
 def test_unoptimised():
@@ -472,6 +509,8 @@ if __name__ == "__main__":
         test_debug_frame_alone,
         test_without_unwind_tables,
         test_with_neither,
+        test_called_by_pointer,
+        test_borrowed_frame_pointer,
         test_unoptimised,
         test_cpp,
         test_rust_names,

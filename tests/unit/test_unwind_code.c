@@ -6,6 +6,7 @@
 #include "shot.h"
 
 #include "module/fde.h"
+#include "unwind/ahead.h"
 #include "unwind/cfi.h"
 #include "unwind/code.h"
 #include "unwind/functions.h"
@@ -208,16 +209,113 @@ static void test_fp(void **state)
 	expect_rule(rule_at(reused, sizeof reused, 6), CODE_FROM_SP, 8, 0);
 }
 
+/* ---- from PC to the return ---- */
+
+static struct code_rule ahead(const uint8_t *code, size_t len, size_t at)
+{
+	return ahead_rule_at(code, len, at, 0x1000 + at, false);
+}
+
+static void test_ahead(void **state)
+{
+	static const uint8_t code[] = {
+	        0x55,                   /* 0: push %rbp */
+	        0x48, 0x83, 0xec, 0x20, /* 1: sub $32,%rsp */
+	        0x31, 0xed,             /* 5: xor %ebp,%ebp */
+	        0x74, 0x0f,             /* 7: je 24 */
+	        0x75, 0xfa,             /* 9: jne 5 */
+	        0xff, 0xd0,             /* 11: call *%rax */
+	        0x90,                   /* 13 */
+	        0x48, 0x83, 0xc4, 0x20, /* 14: add $32,%rsp */
+	        0x5d,                   /* 18: pop %rbp */
+	        0xc3,                   /* 19: ret */
+	        0x53, 0x53, 0x5b, 0xc3, /* 20: no function of ours */
+	        0xff, 0xd0,             /* 24: call *%rax, which does not come back */
+	        0x66, 0x90,             /* 26: padding */
+	        0x0f, 0x1f, 0x40, 0x00, /* 28: the same */
+	        0x53,                   /* 32: another function: push %rbx */
+	        0x5b,                   /* 33: pop %rbx */
+	        0xc3,                   /* 34: ret */
+	};
+	static const uint8_t fp[] = {
+	        0x55,                   /* 0: push %rbp */
+	        0x48, 0x89, 0xe5,       /* 1: mov %rsp,%rbp */
+	        0x48, 0x83, 0xe4, 0xe0, /* 4: and $-32,%rsp */
+	        0xff, 0xd0,             /* 8: call *%rax */
+	        0xc9,                   /* 10: leave */
+	        0xc3,                   /* 11: ret */
+	};
+
+	(void)state;
+	expect_rule(ahead(code, sizeof code, 0), CODE_FROM_SP, 8, 0);
+	expect_rule(ahead(code, sizeof code, 1), CODE_FROM_SP, 16, 16);
+	expect_rule(ahead(code, sizeof code, 7), CODE_FROM_SP, 48, 16);
+	expect_rule(ahead(code, sizeof code, 13), CODE_FROM_SP, 48, 16);
+	expect_rule(ahead(code, sizeof code, 18), CODE_FROM_SP, 16, 16);
+	expect_rule(ahead(code, sizeof code, 19), CODE_FROM_SP, 8, 0);
+	/* A caller that has called what does not come back. */
+	assert_int_equal(ahead_rule_at(code, sizeof code, 26, 0x1000 + 26, true).kind,
+	                 CODE_UNKNOWN);
+	expect_rule(ahead_rule_at(code, sizeof code, 13, 0x1000 + 13, true), CODE_FROM_SP,
+	            48, 16);
+	expect_rule(ahead(fp, sizeof fp, 0), CODE_FROM_SP, 8, 0);
+	expect_rule(ahead(fp, sizeof fp, 1), CODE_FROM_SP, 16, 16);
+	expect_rule(ahead(fp, sizeof fp, 4), CODE_FROM_FP, 16, 16);
+	expect_rule(ahead(fp, sizeof fp, 10), CODE_FROM_FP, 16, 16);
+}
+
+static void test_ahead_of_what_is_unknown(void **state)
+{
+	static const uint8_t differs[] = {
+	        0x74, 0x05,             /* 0: je 7 */
+	        0x48, 0x83, 0xc4, 0x20, /* 2: add $32,%rsp */
+	        0xc3,                   /* 6: ret */
+	        0xc3,                   /* 7: ret */
+	};
+	static const uint8_t away[] = {0x5b, 0xff, 0xe0, 0xc3};
+	static const uint8_t loop[] = {0x90, 0xeb, 0xfd, 0xc3};
+	static const uint8_t arguments[] = {0x5b, 0xc2, 0x10, 0x00};
+	static const uint8_t moved[] = {0x48, 0x29, 0xc4, 0xc3};
+
+	(void)state;
+	assert_int_equal(ahead(differs, sizeof differs, 0).kind, CODE_UNKNOWN);
+	assert_int_equal(ahead(away, sizeof away, 0).kind, CODE_UNKNOWN);
+	assert_int_equal(ahead(loop, sizeof loop, 0).kind, CODE_UNKNOWN);
+	assert_int_equal(ahead(arguments, sizeof arguments, 0).kind, CODE_UNKNOWN);
+	assert_int_equal(ahead(moved, sizeof moved, 0).kind, CODE_UNKNOWN);
+	assert_int_equal(ahead(moved, sizeof moved, 4).kind, CODE_UNKNOWN);
+	assert_int_equal(ahead(moved, 2, 0).kind, CODE_UNKNOWN);
+}
+
 /* ---- against unwind tables ---- */
 
 struct agreement {
 	unsigned long asked, known, agreed;
+	unsigned long ahead, ahead_agreed, ahead_fp;
 	unsigned long guessed, guessed_right;
 };
 
+/* The same by what comes after the instruction; `code` goes on behind the function. */
+static void compare_ahead(struct agreement *a, const struct fde *fde, struct cfi_rule table,
+                          const uint8_t *code, size_t len, size_t at)
+{
+	struct code_rule rule = ahead_rule_at(code, len, at, fde->start + at, false);
+	bool by_sp = table.kind == CFI_FROM_SP;
+
+	if (rule.kind == CODE_UNKNOWN)
+		return;
+	a->ahead++;
+	if ((rule.kind == CODE_FROM_SP) == by_sp && rule.cfa != (int32_t)table.cfa * 8)
+		return;
+	a->ahead_agreed++;
+	/* Tables go on saying where it was saved when it has been restored. */
+	a->ahead_fp += rule.fp_lost || rule.fp_below == (int32_t)table.fp * 8 ||
+	               (rule.fp_below == 0 && by_sp && table.fp > table.cfa);
+}
+
 /* Compares at one instruction of a function that begins where its FDE does. */
 static void compare_at(struct agreement *a, const struct fde *fde, const uint8_t *code,
-                       size_t len, size_t at)
+                       size_t len, size_t nread, size_t at)
 {
 	struct cfi_rule table = cfi_rule_at(fde, fde->start + at, fde->start + at);
 	struct code_rule rule = code_rule_at(code, len, at, false, true);
@@ -226,6 +324,7 @@ static void compare_at(struct agreement *a, const struct fde *fde, const uint8_t
 	if (!by_sp && !by_fp)
 		return;
 	a->asked++;
+	compare_ahead(a, fde, table, code, nread, at);
 	if (rule.kind == CODE_UNKNOWN)
 		return;
 	a->known++;
@@ -238,12 +337,13 @@ static void compare_function(struct agreement *a, struct module *module,
                              const struct fde *fde)
 {
 	static uint8_t code[CODE_MAX_LEN];
-	size_t len = fde->end - fde->start, pos = 0;
+	size_t len = fde->end - fde->start, nread, pos = 0;
 	uint64_t start;
 
 	if (len > 4096)
 		return;
-	len = module_read(module, fde->start, code, len);
+	nread = module_read(module, fde->start, code, AHEAD_MAX_LEN);
+	len = len < nread ? len : nread;
 	if (functions_guess(module, fde->start + len / 2, &start)) {
 		a->guessed++;
 		a->guessed_right += start == fde->start;
@@ -255,7 +355,7 @@ static void compare_function(struct agreement *a, struct module *module,
 			return;
 		/* Padding within a function never runs; nobody says how the stack is. */
 		if (insn.kind != INSN_NOP)
-			compare_at(a, fde, code, len, pos);
+			compare_at(a, fde, code, len, nread, pos);
 		pos += insn.len;
 	}
 }
@@ -304,10 +404,15 @@ static void test_agrees_with_tables(void **state)
 	}
 	print_message("# %lu places, %lu known, %lu agree; %lu of %lu beginnings guessed\n",
 	              a.asked, a.known, a.agreed, a.guessed_right, a.guessed);
+	print_message("# read ahead: %lu known, %lu agree, RBP in %lu\n", a.ahead,
+	              a.ahead_agreed, a.ahead_fp);
 	if (a.asked < 1000)
 		skip(); /* a C library without names or tables */
 	assert_true(a.known > a.asked * 8 / 10);
 	assert_true(a.agreed > a.known - a.known / 200);
+	assert_true(a.ahead > a.asked * 8 / 10);
+	assert_true(a.ahead_agreed > a.ahead - a.ahead / 200);
+	assert_true(a.ahead_fp > a.ahead_agreed - a.ahead / 200);
 	shot_end(&shot);
 }
 
@@ -320,6 +425,8 @@ int main(void)
 	        cmocka_unit_test(test_ways),
 	        cmocka_unit_test(test_switch),
 	        cmocka_unit_test(test_fp),
+	        cmocka_unit_test(test_ahead),
+	        cmocka_unit_test(test_ahead_of_what_is_unknown),
 	        cmocka_unit_test(test_agrees_with_tables),
 	};
 
