@@ -74,6 +74,12 @@ static int explain(const char *name, const char *dir, int errnum, struct error *
 {
 	switch (errnum) {
 	case ENOENT:
+		/* Also of one that is removed but still somebody's, or the kernel's. */
+		if (access(dir, F_OK) == 0)
+			return error_set(err, EXIT_CODE_FAILURE,
+			                 "cannot write '%s': no file can be made in '%s'; "
+			                 "name one elsewhere with -o",
+			                 name, dir);
 		return error_set(err, EXIT_CODE_FAILURE,
 		                 "cannot write '%s': there is no directory '%s'; make it, "
 		                 "or name another file with -o",
@@ -300,6 +306,13 @@ static int name_temporary(int dir_fd, int fd)
 	return -EEXIST;
 }
 
+static bool is_removed(int dir_fd)
+{
+	struct stat dir;
+
+	return fstat(dir_fd, &dir) == 0 && dir.st_nlink == 0;
+}
+
 /* Which errno a file system without O_TMPFILE gives depends on its age. */
 static int open_temporary(int dir_fd)
 {
@@ -307,6 +320,8 @@ static int open_temporary(int dir_fd)
 
 	if (fd >= 0)
 		return fd;
+	if (is_removed(dir_fd))
+		return -ENOENT;
 	if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL || errno == ENOENT)
 		return name_temporary(dir_fd, -1);
 	return -errno;
@@ -439,6 +454,8 @@ static int check_directory(struct place *place)
 	if (faccessat(place->dir_fd, ".", W_OK | X_OK, AT_EACCESS) != 0 ||
 	    fstat(place->dir_fd, &dir) != 0)
 		return errno;
+	if (is_removed(place->dir_fd))
+		return ENOENT;
 	if (sticky_forbids(place, &dir))
 		return EPERM;
 	return is_full(place->dir_fd) ? ENOSPC : 0;

@@ -197,6 +197,16 @@ static void test_names_that_are_no_files(void **state)
 	assert_content("file", "x");
 }
 
+static void test_removed_directory(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir("sub", 0700), 0);
+	assert_int_equal(chdir("sub"), 0);
+	assert_int_equal(rmdir("../sub"), 0);
+	assert_refused("a", "no file can be made in '.'");
+	assert_int_equal(chdir(fresh_dir), 0);
+}
+
 static void test_device(void **state)
 {
 	struct stat st;
@@ -542,6 +552,7 @@ int main(void)
 	        FILE_TEST(test_link),
 	        FILE_TEST(test_bad_links),
 	        FILE_TEST(test_names_that_are_no_files),
+	        FILE_TEST(test_removed_directory),
 	        FILE_TEST(test_device),
 	        FILE_TEST(test_fifo),
 	        FILE_TEST(test_deleted_file),
