@@ -136,16 +136,16 @@ static int open_proc(pid_t pid, struct error *err)
 	if (errno != ENOENT)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot open %s: %s", path,
 		                 strerror(errno));
+	if (access("/proc/self", F_OK) < 0)
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "no /proc of this pid namespace is mounted here, and "
+		                 "everything is read from it: mount -t proc proc /proc");
 	if (kill(pid, 0) == 0 || errno == EPERM)
 		return error_set(
 		        err, EXIT_CODE_REFUSED,
 		        "process %d exists but /proc hides it: /proc is mounted with "
 		        "hidepid, so run as root or as the process's owner",
 		        pid);
-	if (access("/proc/self", F_OK) < 0)
-		return error_set(
-		        err, EXIT_CODE_FAILURE,
-		        "/proc is not mounted here, and everything is read from it");
 	return error_set(err, EXIT_CODE_NO_PROCESS, "there is no process %d", pid);
 }
 

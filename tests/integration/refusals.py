@@ -380,6 +380,17 @@ def test_hidden_by_hidepid():
     tap.contains(done.stderr.decode(), "hidepid", "and the reason")
 
 
+def test_without_proc():
+    need_root()
+    unshare = procs.program("unshare")
+    script = 'umount -l /proc || exit 77\nexec "$@"'
+    done = attach(sleeper().pid, prefix=[unshare, "-m", "sh", "-c", script, "sh"])
+    if done.returncode == 77:
+        tap.skip("/proc cannot be taken away here")
+    tap.equal(done.returncode, 1, "without /proc: status 1")
+    tap.contains(done.stderr.decode(), "mount -t proc proc /proc", "and what to do")
+
+
 def test_setuid_command():
     """A command that becomes another user's is not forced to do without."""
     need_root()
