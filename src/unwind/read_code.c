@@ -151,6 +151,19 @@ static struct code_rule find_rule(struct state *state, struct walk *walk)
 	return rule;
 }
 
+/* Whether this is where the kernel or the dynamic linker let the program begin: what
+ * lies on the stack there are arguments. */
+static bool is_entry(struct walk *walk)
+{
+	const struct space_map *where = walk->frame.where;
+	uint64_t entry = module_entry(where->module);
+	struct module_range range;
+
+	return entry != 0 &&
+	       module_function(where->module, walk_lookup_pc(walk) - where->bias, &range) &&
+	       range.start == entry;
+}
+
 static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,
                                           struct unwind_step *step)
 {
@@ -175,8 +188,10 @@ static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,
 	}
 	verdict = code_step(walk, &rule, step);
 	if (verdict == UNWIND_CALLER &&
-	    !believer_accepts(&state->believer, walk, step->regs.r[ARCH_REG_PC], false))
-		return UNWIND_PASS;
+	    !believer_accepts(&state->believer, walk, step->regs.r[ARCH_REG_PC], false)) {
+		step->end = UNWIND_END_MARKER;
+		return is_entry(walk) ? UNWIND_STOP : UNWIND_PASS;
+	}
 	return verdict;
 }
 

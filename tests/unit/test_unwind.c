@@ -411,6 +411,38 @@ static void test_every_instruction(void **state)
 	shot_end(&shot);
 }
 
+/* ---- from a program's first instruction on ---- */
+
+static void run_program(void)
+{
+	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+	shot_ready();
+	raise(SIGSTOP);
+	execl("/proc/self/exe", "test", NULL);
+	_exit(71);
+}
+
+static void test_dynamic_linker(void **state)
+{
+	static struct shot shot;
+	int status;
+
+	(void)state;
+	shot_start(&shot, run_program);
+	assert_int_equal(waitpid(shot.pid, &status, 0), shot.pid);
+	assert_int_equal(ptrace(PTRACE_CONT, shot.pid, NULL, NULL), 0);
+	assert_int_equal(waitpid(shot.pid, &status, 0), shot.pid);
+	assert_true(WIFSTOPPED(status));
+	shot_open(&shot, UNWIND_AUTO);
+	for (int i = 0; i < 3000; i++) {
+		take_traced(&shot);
+		shot_unwind(&shot, NULL, SHOT_MAX_FRAMES);
+		shot_expect_end(&shot, UNWIND_END_MARKER);
+		single_step(&shot, &status);
+	}
+	shot_end(&shot);
+}
+
 /* ---- code made at run time ---- */
 
 /* What V8 makes: a look whether it is still good, then the frame. */
@@ -495,6 +527,7 @@ int main(void)
 	        cmocka_unit_test(test_bare),
 	        cmocka_unit_test(test_libunwind_alone),
 	        cmocka_unit_test(test_every_instruction),
+	        cmocka_unit_test(test_dynamic_linker),
 	        cmocka_unit_test(test_made_code),
 	};
 
