@@ -41,9 +41,23 @@ static size_t skip_padding(const uint8_t *code, size_t end)
 	return end;
 }
 
+/* Free Pascal pads with zeros, of which many numbers in the code have some, too. */
+static size_t skip_zeros(const uint8_t *code, size_t end)
+{
+	while (end > 0 && code[end - 1] == 0)
+		end--;
+	return end;
+}
+
 /* Whether what ends here never goes on: ret, jmp, a call that does not return. */
 static bool does_not_go_on(const uint8_t *code, size_t end)
 {
+	size_t zeros = skip_zeros(code, end);
+
+	if (zeros > 0 && zeros < end && code[zeros - 1] == 0xc3)
+		return true;
+	if (end >= 6 && code[end - 6] == 0xff && code[end - 5] == 0x25)
+		return true; /* jmp *(%rip) */
 	return end >= 5 &&
 	       (code[end - 1] == 0xc3 || code[end - 1] == 0xf4 || code[end - 5] == 0xe8 ||
 	        code[end - 5] == 0xe9 || code[end - 2] == 0xeb ||

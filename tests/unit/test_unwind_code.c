@@ -3,6 +3,7 @@
  * What is read off code: single instructions; functions made by hand; and all
  * functions of the C library, where its unwind tables must say the same.
  */
+#include "elf_build.h"
 #include "shot.h"
 
 #include "module/fde.h"
@@ -287,6 +288,47 @@ static void test_ahead_of_what_is_unknown(void **state)
 	assert_int_equal(ahead(moved, 2, 0).kind, CODE_UNKNOWN);
 }
 
+/* ---- where functions begin ---- */
+
+static void test_beginnings(void **state)
+{
+	/* What stands in front of a push at a multiple of 16. */
+	static const struct {
+		uint8_t before[16];
+		bool begins;
+	} cases[] = {
+	        {{[12] = 0x90, 0xc3, 0x66, 0x90}, true},
+	        {{[2] = 0xc3}, true},
+	        {{[7] = 0xff, 0x25, 1, 2, 3, 0, 0xcc, 0xcc, 0xcc}, true},
+	        {{[11] = 0xe8, 1, 2, 3, 0}, true},
+	        /* mov $0xc2,%eax */
+	        {{[9] = 0xb8, 0xc2, 0, 0, 0, 0x66, 0x90}, false},
+	};
+	struct module_cache *cache = module_cache_new();
+	const uint64_t vaddr = ELF_BUILD_BASE + 0x1000;
+	const size_t n = sizeof cases / sizeof *cases;
+	static struct elf_build b;
+	struct module *module;
+
+	(void)state;
+	elf_build(&b);
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *text = b.u.bytes + 0x1000 + (i + 1) * 64;
+
+		memcpy(text - 16, cases[i].before, 16);
+		*text = 0x53;
+	}
+	module = module_open_fd(cache, elf_build_file(b.u.bytes, sizeof b.u.bytes), "elf");
+	assert_non_null(module);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t at = vaddr + (i + 1) * 64, start = 0;
+
+		assert_true(functions_guess(module, at + 8, &start));
+		assert_int_equal(start == at, cases[i].begins);
+	}
+	module_cache_free(cache);
+}
+
 /* ---- against unwind tables ---- */
 
 struct agreement {
@@ -426,6 +468,7 @@ int main(void)
 	        cmocka_unit_test(test_switch),
 	        cmocka_unit_test(test_fp),
 	        cmocka_unit_test(test_ahead),
+	        cmocka_unit_test(test_beginnings),
 	        cmocka_unit_test(test_ahead_of_what_is_unknown),
 	        cmocka_unit_test(test_agrees_with_tables),
 	};
