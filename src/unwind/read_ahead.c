@@ -69,22 +69,40 @@ static struct slot *find_slot(struct state *state, const struct walk *walk,
 	return slot;
 }
 
-/* Code of the mapping around an address; *at is where in state->code that is. */
+/* Where the code that holds an address begins, in the file or in its mapping, and
+ * ends; the addresses are those of the process. */
+static struct module_range find_code(const struct space_map *where, uint64_t addr)
+{
+	struct module_range range = {where->map.start, where->map.end};
+	const struct module_range *code;
+	size_t n;
+
+	if (where->module == NULL)
+		return range;
+	code = module_code(where->module, &n);
+	code = module_range_find(code, n, addr - where->bias);
+	if (code == NULL)
+		return (struct module_range){addr, addr};
+	return (struct module_range){code->start + where->bias, code->end + where->bias};
+}
+
+/* Code around an address; *at is where in state->code that is. */
 static size_t read_around(struct state *state, struct walk *walk,
                           const struct space_map *where, uint64_t addr, size_t *at)
 {
-	uint64_t start = where->map.start;
+	struct module_range range = find_code(where, addr);
 	size_t len;
 
-	if (addr - start > AHEAD_BEFORE)
-		start = addr - AHEAD_BEFORE;
-	len = where->map.end - start;
+	if (addr - range.start > AHEAD_BEFORE)
+		range.start = addr - AHEAD_BEFORE;
+	len = range.end - range.start;
 	if (len > sizeof state->code)
 		len = sizeof state->code;
-	*at = addr - start;
+	*at = addr - range.start;
 	if (where->module != NULL)
-		return module_read(where->module, start - where->bias, state->code, len);
-	return walk_read_code_now(walk, start, state->code, len) ? len : 0;
+		return module_read(where->module, range.start - where->bias, state->code,
+		                   len);
+	return walk_read_code_now(walk, range.start, state->code, len) ? len : 0;
 }
 
 /* mov %eax,-n(%rsp); push %rbp: n a multiple of the page's size, no red zone. */

@@ -158,16 +158,23 @@ def test_with_neither():
     check_chain_program("no_tables_stripped")
 
 
-def test_called_by_pointer():
-    """The same, where no call in the program says where a function begins."""
-    victim = Victim("pointed_stripped")
+def check_called_by_pointer(name):
+    victim = Victim(name)
     run = run_on(victim)
     code = code_of(victim)
-    check_reached(run, "pointed_stripped")
+    check_reached(run, name)
     want = ["pointed_leaf", "pointed_compare"]
     tap.at_least(part_with(run.profile, lambda s: functions_of(s, code)[:2] == want), 0.9,
-                 "pointed_stripped: the function that the C library called is there",
+                 name + ": the function that the C library called is there",
                  lambda: stacks_text(run))
+
+
+def test_called_by_pointer():
+    """The same, where no call in the program says where a function begins. lld lets the
+    code of a file begin anywhere in its page."""
+    check_called_by_pointer("pointed_stripped")
+    procs.program("ld.lld")
+    check_called_by_pointer("pointed_lld")
 
 
 def test_borrowed_frame_pointer():

@@ -130,6 +130,9 @@ class Victim:
 if __name__ == "__main__":
     os.makedirs(sys.argv[1], exist_ok=True)
     os.environ.setdefault("VICTIMS", sys.argv[1])
-    everything = list(recipes()) + (list(go_packages()) if shutil.which("go") else [])
+    has_lld = shutil.which("ld.lld")
+    everything = [n for n, (_, flags) in recipes().items()
+                  if has_lld or "-fuse-ld=lld" not in flags]
+    everything += list(go_packages()) if shutil.which("go") else []
     for one in sys.argv[2:] or everything:
         print(build(one, sys.argv[1]))

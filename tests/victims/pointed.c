@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* build pointed_stripped: -O2 -s -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -pthread */
+/* build pointed_lld: -O2 -s -fuse-ld=lld -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables -pthread */
 /*
  * pointed: sorts for ever, with a function that the C library calls by its address and
  * that pushes nothing:
