@@ -6,6 +6,10 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 
+/* By their DWARF numbers. */
+#define REG_RAX 0
+#define REG_RCX 2
+
 /* Kernel-internal: "restart unless a signal handler runs" (include/linux/errno.h). */
 #define ERESTARTNOHAND 514
 /* "Go on by restart_syscall unless a signal handler runs". */
@@ -169,6 +173,14 @@ static size_t indirect_call_len(uint8_t modrm, uint8_t sib)
 	else if (mod == 2)
 		len += 4;
 	return len;
+}
+
+/* The kernel leaves the return address of `syscall` (0f 05) in RCX. */
+bool arch_may_be_newborn(const struct regs *regs, const uint8_t *before, size_t len)
+{
+	return regs_has(regs, REG_RAX) && regs->r[REG_RAX] == 0 &&
+	       regs_has(regs, REG_RCX) && regs->r[REG_RCX] == regs->r[ARCH_REG_PC] &&
+	       len >= 2 && before[len - 2] == 0x0f && before[len - 1] == 0x05;
 }
 
 bool arch_is_after_call(const uint8_t *before, size_t len)

@@ -164,6 +164,18 @@ static bool is_entry(struct walk *walk)
 	       range.start == entry;
 }
 
+/* Whether a new thread stands where clone() has let it begin: beside its creator,
+ * which comes back from there with a number. */
+static bool is_newborn(struct walk *walk)
+{
+	uint8_t before[2];
+
+	return walk->frame.how == FRAME_REGISTERS &&
+	       walk_read_text(walk, walk->frame.pc - sizeof before, before,
+	                      sizeof before) &&
+	       arch_may_be_newborn(&walk->regs, before, sizeof before);
+}
+
 static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,
                                           struct unwind_step *step)
 {
@@ -176,11 +188,11 @@ static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,
 	if (where->module == NULL || module_is_go(where->module))
 		return UNWIND_PASS;
 	rule = find_rule(state, walk);
+	step->end = UNWIND_END_MARKER;
 	switch ((enum code_kind)rule.kind) {
 	case CODE_UNKNOWN:
-		return UNWIND_PASS;
+		return is_newborn(walk) ? UNWIND_STOP : UNWIND_PASS;
 	case CODE_OUTERMOST:
-		step->end = UNWIND_END_MARKER;
 		return UNWIND_STOP;
 	case CODE_FROM_SP:
 	case CODE_FROM_FP:
@@ -190,7 +202,7 @@ static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,
 	if (verdict == UNWIND_CALLER &&
 	    !believer_accepts(&state->believer, walk, step->regs.r[ARCH_REG_PC], false)) {
 		step->end = UNWIND_END_MARKER;
-		return is_entry(walk) ? UNWIND_STOP : UNWIND_PASS;
+		return is_entry(walk) || is_newborn(walk) ? UNWIND_STOP : UNWIND_PASS;
 	}
 	return verdict;
 }

@@ -195,6 +195,17 @@ def test_borrowed_frame_pointer():
                  "borrowed: leaf is where the time goes", lambda: stacks_text(run))
 
 
+def test_newborn_threads():
+    """A thread that has not run yet is asked to stop, and stops where clone() let it begin:
+    that is whole, though it is one frame."""
+    run = run_on(Victim("churn", 0, 50))
+    bad = [s for s in run.profile.samples if s.stack[-1] == "[truncated]"]
+    total = run.profile.total("samples")
+    tap.at_least(1 - sum(s.values[0] for s in bad) / total, REACHED,
+                 "churn: stacks reach the start of their thread, each counted alike",
+                 lambda: "%r" % bad[:5])
+
+
 def test_unoptimised():
     check_chain_program("debug_frame")
 
@@ -517,6 +528,7 @@ if __name__ == "__main__":
         test_without_unwind_tables,
         test_with_neither,
         test_called_by_pointer,
+        test_newborn_threads,
         test_borrowed_frame_pointer,
         test_unoptimised,
         test_cpp,
