@@ -4,7 +4,7 @@
  * in one place, so that no backend can invent a frame:
  *
  *   - a caller's PC lies in an executable mapping;
- *   - SP rises with every frame. It may go anywhere at a signal frame (the
+ *   - SP rises with every frame, but perhaps the first. It may go anywhere at a signal frame (the
  *     handler may have had a stack of its own) and where a backend knows of a
  *     stack switch, but only so many times: hence every walk ends;
  *   - PC 0 is the end-of-stack marker, whoever finds it.
@@ -157,10 +157,16 @@ static enum unwind_verdict ask(struct unwinder *unwinder, bool again, struct wal
 	return UNWIND_STOP;
 }
 
-/* Whether the caller's SP is above this frame's, or may be elsewhere. */
+/*
+ * Whether the caller's SP is above this frame's, or may be elsewhere. It is the same
+ * where a function, interrupted, has popped its return address to jump to it; as
+ * its caller has called, that happens once.
+ */
 static bool check_sp(struct walk *walk, const struct unwind_step *step)
 {
-	if (step->regs.r[ARCH_REG_SP] > walk->regs.r[ARCH_REG_SP])
+	uint64_t sp = walk->regs.r[ARCH_REG_SP], above = step->regs.r[ARCH_REG_SP];
+
+	if (above > sp || (above == sp && walk->frame.exact && !step->exact))
 		return true;
 	return step->other_stack && ++walk->switches <= WALK_MAX_SWITCHES;
 }

@@ -255,6 +255,47 @@ static void test_odd_frames(void **state)
 	shot_end(&shot);
 }
 
+/* As OCaml's caml_c_call, which keeps its return address elsewhere for a while. */
+__asm__(".text\n"
+        ".type frame_popped, @function\n"
+        "frame_popped:\n"
+        "	.cfi_startproc\n"
+        "	call shot_ready_popped\n"
+        "	pop %rdx\n"
+        "	.cfi_adjust_cfa_offset -8\n"
+        "1:	jmp 1b\n"
+        "	.cfi_endproc\n"
+        ".size frame_popped, . - frame_popped\n");
+void frame_popped(void);
+void shot_ready_popped(void);
+
+__attribute__((force_align_arg_pointer)) void shot_ready_popped(void)
+{
+	shot_ready();
+}
+
+SHOT_NOINLINE static void run_popped(void)
+{
+	frame_popped();
+	SHOT_STAY();
+}
+
+static void test_popped_return_address(void **state)
+{
+	static struct shot shot;
+
+	(void)state;
+	shot_start(&shot, run_popped);
+	shot_open(&shot, UNWIND_AUTO);
+	/* Once it is there; from below SP nothing is lost but by a signal. */
+	do
+		shot_fire(&shot);
+	while (shot_find(&shot, "frame_popped", 0) != 0);
+	SHOT_EXPECT(&shot, "frame_popped", "run_popped", "shot_start");
+	shot_expect_end(&shot, UNWIND_END_MARKER);
+	shot_end(&shot);
+}
+
 /* ---- the vDSO ---- */
 
 SHOT_NOINLINE static void ask_time(void)
@@ -523,6 +564,7 @@ int main(void)
 	        cmocka_unit_test(test_altstack_handler),
 	        cmocka_unit_test(test_high_handler),
 	        cmocka_unit_test(test_odd_frames),
+	        cmocka_unit_test(test_popped_return_address),
 	        cmocka_unit_test(test_vdso),
 	        cmocka_unit_test(test_bare),
 	        cmocka_unit_test(test_libunwind_alone),
