@@ -263,12 +263,18 @@ static uint64_t every_ns(const struct session *session)
 	return (uint64_t)(session->options->every_s * (double)NS_PER_SEC);
 }
 
+static void take_name(struct roster_member *member)
+{
+	target_refresh(member->target);
+	roster_rename(member, member->target->comm);
+}
+
 static int start_capture(struct session *session, struct error *err)
 {
 	if (session->launch.pid) {
 		if (launch_go(&session->launch, session->options->command[0], err) < 0)
 			return -1;
-		target_refresh(roster_get(session->roster, 0)->target);
+		take_name(roster_get(session->roster, 0));
 	}
 	if (scribe_start(session->scribe, err) < 0 ||
 	    collector_start(session->collector, session->sampler, err) < 0)
@@ -438,8 +444,7 @@ static void take_last_names(struct session *session)
 		/* Of one that has ended, the name that it was last seen with. */
 		if (sampler_result(session->sampler, i)->gone)
 			continue;
-		target_refresh(member->target);
-		roster_rename(member, member->target->comm);
+		take_name(member);
 	}
 }
 

@@ -301,6 +301,9 @@ def test_unwinders():
 def test_command_status():
     directory = procs.temp_dir()
     path = os.path.join(directory, "p.pb.gz")
+    names = {re.search(r"process +\d+ \((.*?)\)", run("-o", path, "--", "true").stderr)[1]
+             for _ in range(10)}
+    tap.equal(names, {"true"}, "a command that ends at once has its name")
     done = run("-o", path, "--", "sh", "-c", "exit 3")
     tap.equal(done.returncode, 0, "a command that fails: the profile is written", done.stderr)
     tap.contains(done.stderr, "exited with status 3", "and its status is told")
