@@ -23,8 +23,8 @@
  * what they guard are used as between threads. But a process made by clone(2)
  * with CLONE_VM also shares the thread-local storage of whoever made it: errno
  * and the allocator's caches among it. So it is made by a thread that has nothing
- * else to do. It lends its stack and its thread-local storage, and until the
- * process ends does nothing but one system call that waits for that.
+ * else to do. It lends its thread-local storage, and until the process ends does
+ * nothing but one system call that waits for that.
  * (CLONE_VFORK would see to this as well, but a thread that waits so cannot be
  * stopped: the shell that sent our Ctrl-Z would wait for it.)
  */
@@ -32,6 +32,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -39,6 +40,7 @@
 #include <unistd.h>
 
 #define STACK_BYTES (512 * 1024)
+#define GUARD_BYTES (16 * 1024)
 
 /* Not ours: "pkill -STOP cprof-attach" is meant for the profiler. */
 #define NAME "cprof-tracer"
@@ -96,19 +98,32 @@ static int process_main(void *arg)
 	return 0;
 }
 
+/*
+ * A stack of its own. That of our thread has thread-local storage in it, of whatever
+ * size: libraries say how large.
+ */
+static pid_t make_process(struct apart *apart, char *stack)
+{
+	if (stack == MAP_FAILED)
+		return -1;
+	(void)mprotect(stack, GUARD_BYTES, PROT_NONE);
+	return clone(process_main, stack + STACK_BYTES,
+	             CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_PARENT_SETTID | SIGCHLD,
+	             apart, &apart->pid);
+}
+
 static void *thread_main(void *arg)
 {
 	struct apart *apart = arg;
-	_Alignas(16) char stack[STACK_BYTES];
+	char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	sigset_t all;
 	pid_t pid;
 
 	/* It inherits this, and hears no signal but those nobody can block. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	pid = clone(process_main, stack + sizeof stack,
-	            CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_PARENT_SETTID | SIGCHLD,
-	            apart, &apart->pid);
+	pid = make_process(apart, stack);
 	if (pid < 0) {
 		apart->wait_status = W_EXITCODE(1, 0);
 	} else {
@@ -117,25 +132,20 @@ static void *thread_main(void *arg)
 		(void)syscall(SYS_wait4, pid, &apart->wait_status, 0, NULL);
 	}
 	apart->pid = 0;
+	if (stack != MAP_FAILED)
+		(void)munmap(stack, STACK_BYTES);
 	apart->ended(apart->arg);
 	return NULL;
 }
 
 int apart_start(struct apart *apart, void (*run)(void *), void (*ended)(void *), void *arg)
 {
-	pthread_attr_t attr;
-	int r;
-
 	apart->run = run;
 	apart->ended = ended;
 	apart->arg = arg;
 	apart->parent = parent = getpid();
 	is_orphan = 0;
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES + 256 * 1024);
-	r = pthread_create(&apart->thread, &attr, thread_main, apart);
-	pthread_attr_destroy(&attr);
-	return -r;
+	return -pthread_create(&apart->thread, NULL, thread_main, apart);
 }
 
 void apart_tend(struct apart *apart)
