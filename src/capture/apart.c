@@ -28,6 +28,8 @@
  * (CLONE_VFORK would see to this as well, but a thread that waits so cannot be
  * stopped: the shell that sent our Ctrl-Z would wait for it.)
  */
+#include "config.h"
+
 #include "capture/apart.h"
 
 #include <sched.h>
@@ -41,6 +43,16 @@
 
 #define STACK_BYTES (512 * 1024)
 #define GUARD_BYTES (16 * 1024)
+
+/*
+ * ThreadSanitizer takes clone(2) for a fork, shared memory or not: it would not look at
+ * what the process does, and would hold back its signals until whoever they were for
+ * has returned. Under this name it lets the call alone.
+ */
+#ifdef INSTRUMENTED
+int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+#define clone __clone
+#endif
 
 /* Not ours: "pkill -STOP cprof-attach" is meant for the profiler. */
 #define NAME "cprof-tracer"

@@ -30,6 +30,8 @@
  * runs with SIGCHLD unblocked, and the handler jumps out of it: whenever a
  * tracee has something to report, that comes first and SEIZE is tried again.
  */
+#include "config.h"
+
 #include "target/tracer.h"
 
 #include <elf.h>
@@ -44,6 +46,13 @@
 
 /* Where the handler jumps to; it runs only inside of seize(). */
 static sigjmp_buf way_out;
+
+/* A sanitizer may call it with every signal blocked. */
+#ifdef INSTRUMENTED
+#define SAVE_MASK 1
+#else
+#define SAVE_MASK 0
+#endif
 
 static void jump_out(int sig)
 {
@@ -69,7 +78,7 @@ void tracer_fini(void)
 /*
  * SEIZE, left early with -EINTR when a report comes. Nothing but a system call
  * is ever jumped out of, and SIGCHLD is blocked again either way: it is while
- * its handler runs, and the jump does not restore the mask.
+ * its handler runs, and the jump leaves the mask, or restores that of before.
  */
 static int seize(pid_t tid)
 {
@@ -78,7 +87,7 @@ static int seize(pid_t tid)
 
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
-	if (sigsetjmp(way_out, 0) != 0)
+	if (sigsetjmp(way_out, SAVE_MASK) != 0)
 		return -EINTR;
 	pthread_sigmask(SIG_UNBLOCK, &child, NULL);
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
