@@ -80,8 +80,8 @@ struct sampler_stats {
 	struct quantile pause_ns;   /* stop seen .. thread released */
 	struct quantile latency_ns; /* stop asked for .. stop seen */
 	struct budget budget;
-	double overhead;   /* part of what the target could do that it cost */
-	uint64_t start_ns; /* CLOCK_MONOTONIC */
+	double overhead;           /* part of what the target could do that it cost */
+	_Atomic uint64_t start_ns; /* CLOCK_MONOTONIC */
 	uint64_t end_ns;
 };
 
