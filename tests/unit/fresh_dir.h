@@ -83,15 +83,18 @@ static inline void assert_content(const char *name, const char *content)
 	close(fd);
 }
 
+/* Of at most some dozens. It may be called in a signal handler, unlike readdir(3). */
 static inline size_t entries_in(const char *path)
 {
-	DIR *d = opendir(path);
+	_Alignas(struct dirent64) char buf[4096];
+	int fd = open(path, O_RDONLY | O_DIRECTORY);
+	ssize_t len = getdents64(fd, buf, sizeof buf);
 	size_t n = 0;
 
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
+	assert_true(len > 0);
+	for (ssize_t at = 0; at < len; n++)
+		at += ((struct dirent64 *)(void *)(buf + at))->d_reclen;
+	close(fd);
 	return n - 2;
 }
 

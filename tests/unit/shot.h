@@ -27,11 +27,12 @@
 #include "capture/snapshot.h"
 #include "module/module.h"
 #include "module/space.h"
+#include "plain.h"
 #include "target/target.h"
 #include "target/tracer.h"
 #include "unwind/unwind.h"
 
-#define SHOT_NOINLINE   __attribute__((noinline, noclone, unused))
+#define SHOT_NOINLINE   __attribute__((noinline, noclone, unused)) PLAIN
 #define SHOT_MAX_FRAMES 600
 #define SHOT_WINDOW     (64 * 1024)
 
@@ -68,7 +69,7 @@ SHOT_NOINLINE static void shot_start(struct shot *shot, void (*run)(void))
 	memset(shot, 0, sizeof *shot);
 	assert_int_equal(pipe(pipe_fds), 0);
 	fflush(stdout);
-	shot->pid = fork();
+	shot->pid = plain_fork();
 	assert_true(shot->pid >= 0);
 	if (shot->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

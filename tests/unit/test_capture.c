@@ -20,6 +20,7 @@
 #include "capture/queue.h"
 #include "capture/sampler_impl.h"
 #include "capture/threads.h"
+#include "plain.h"
 
 static void test_queue_order(void **state)
 {
@@ -104,7 +105,7 @@ static void test_queue_threads(void **state)
 /* A child that does `what` until it is killed. */
 static pid_t start_child(void (*what)(void))
 {
-	pid_t pid = fork();
+	pid_t pid = plain_fork();
 
 	if (pid == 0) {
 		alarm(60);

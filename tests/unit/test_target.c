@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "plain.h"
 #include "target/launch.h"
 #include "target/target.h"
 #include "target/tracer.h"
@@ -108,7 +109,7 @@ static void test_leader_gone(void **state)
 
 	(void)state;
 	assert_int_equal(pipe(pipes), 0);
-	pid = fork();
+	pid = plain_fork();
 	if (pid == 0)
 		lose_leader(pipes[1]);
 	assert_int_equal(read(pipes[0], &byte, 1), 1);
@@ -129,7 +130,7 @@ static void test_leader_gone(void **state)
 static void test_no_process(void **state)
 {
 	struct error err = {0};
-	pid_t pid = fork();
+	pid_t pid = plain_fork();
 
 	(void)state;
 	if (pid == 0)
@@ -230,7 +231,7 @@ static void test_stop_and_go(void **state)
 	struct tracer_stop stop;
 	struct arch_prstatus raw;
 	struct regs regs;
-	pid_t pid = fork();
+	pid_t pid = plain_fork();
 
 	(void)state;
 	if (pid == 0) {
@@ -273,7 +274,7 @@ static void test_stop_and_go(void **state)
 /* A child that waits in epoll_wait, and exits with tenths of a second that it took. */
 static pid_t sleeper(int timeout_ms)
 {
-	pid_t pid = fork();
+	pid_t pid = plain_fork();
 
 	if (pid == 0) {
 		struct epoll_event event;
@@ -382,19 +383,20 @@ static void trace_and_die(pid_t pid)
 
 static void test_signal_outlives_the_tracer(void **state)
 {
+	struct sigaction action = {.sa_handler = end_with_seven};
 	pid_t pid, tracer;
 	int status;
 
 	(void)state;
-	signal(SIGUSR1, end_with_seven);
-	pid = fork();
+	sigaction(SIGUSR1, &action, NULL);
+	pid = plain_fork();
 	if (pid == 0) {
 		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 		alarm(5);
 		for (;;)
 			;
 	}
-	tracer = fork();
+	tracer = plain_fork();
 	if (tracer == 0)
 		trace_and_die(pid);
 	assert_int_equal(waitpid(tracer, &status, 0), tracer);

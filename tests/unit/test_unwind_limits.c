@@ -130,7 +130,7 @@ static size_t forget_registers(void (*run)(void), enum unwind_method method)
 }
 
 /* Whether every function here saves RBP where its code says, as sanitizers have it. */
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 static const bool frame_pointers = true;
 #else
 static const bool frame_pointers = false;
