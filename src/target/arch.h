@@ -95,10 +95,12 @@ void arch_syscall_shorten(struct arch_prstatus *raw, long nr, uint64_t asleep_ns
 bool arch_syscall_needs_restart(long nr);
 
 /*
- * Whether a thread stands behind a system call that gave 0, and has not gone on
- * since: so a new thread begins. `before` holds the `len` bytes in front of PC.
+ * Whether a thread stands behind a clone(2) or clone3(2) that gave 0, and has not gone
+ * on since: so a new thread begins. `before` holds the `len` bytes in front of PC, of
+ * which ARCH_CLONE_LEN are enough.
  */
-bool arch_may_be_newborn(const struct regs *regs, const uint8_t *before, size_t len);
+#define ARCH_CLONE_LEN 48
+bool arch_is_newborn(const struct regs *regs, const uint8_t *before, size_t len);
 
 /*
  * Whether the bytes that end at a return address are a call instruction.

@@ -175,12 +175,26 @@ static size_t indirect_call_len(uint8_t modrm, uint8_t sib)
 	return len;
 }
 
+/* Whether the number of a call that makes threads is put into EAX or, cleared before,
+ * AL. */
+static bool sets_clone(const uint8_t *code, size_t len)
+{
+	static const uint8_t clone[] = {0xb8, SYS_clone, 0, 0, 0},
+	                     clone_al[] = {0xb0, SYS_clone},
+	                     clone3[] = {0xb8, SYS_clone3 & 0xff, SYS_clone3 >> 8, 0, 0};
+
+	return memmem(code, len, clone, sizeof clone) ||
+	       memmem(code, len, clone_al, sizeof clone_al) ||
+	       memmem(code, len, clone3, sizeof clone3);
+}
+
 /* The kernel leaves the return address of `syscall` (0f 05) in RCX. */
-bool arch_may_be_newborn(const struct regs *regs, const uint8_t *before, size_t len)
+bool arch_is_newborn(const struct regs *regs, const uint8_t *before, size_t len)
 {
 	return regs_has(regs, REG_RAX) && regs->r[REG_RAX] == 0 &&
 	       regs_has(regs, REG_RCX) && regs->r[REG_RCX] == regs->r[ARCH_REG_PC] &&
-	       len >= 2 && before[len - 2] == 0x0f && before[len - 1] == 0x05;
+	       len >= 2 && before[len - 2] == 0x0f && before[len - 1] == 0x05 &&
+	       sets_clone(before, len - 2);
 }
 
 bool arch_is_after_call(const uint8_t *before, size_t len)

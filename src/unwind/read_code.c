@@ -168,12 +168,12 @@ static bool is_entry(struct walk *walk)
  * which comes back from there with a number. */
 static bool is_newborn(struct walk *walk)
 {
-	uint8_t before[2];
+	uint8_t before[ARCH_CLONE_LEN];
 
 	return walk->frame.how == FRAME_REGISTERS &&
 	       walk_read_text(walk, walk->frame.pc - sizeof before, before,
 	                      sizeof before) &&
-	       arch_may_be_newborn(&walk->regs, before, sizeof before);
+	       arch_is_newborn(&walk->regs, before, sizeof before);
 }
 
 static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,

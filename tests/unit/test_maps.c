@@ -188,13 +188,42 @@ static void test_calls(void **state)
 	}
 }
 
+static void test_newborn(void **state)
+{
+	static const struct {
+		uint8_t bytes[8];
+		bool is_newborn;
+	} cases[] = {
+	        {{0x90, 0xb8, 56, 0, 0, 0, 0x0f, 0x05}, true},          /* clone */
+	        {{0x90, 0xb8, 0xb3, 1, 0, 0, 0x0f, 0x05}, true},        /* clone3 */
+	        {{0x31, 0xc0, 0xb0, 56, 0x90, 0x90, 0x0f, 0x05}, true}, /* as musl does */
+	        {{0x90, 0xb8, 0, 0, 0, 0, 0x0f, 0x05}, false},          /* read */
+	        {{0x90, 0x90, 0xb8, 56, 0, 0, 0, 0x90}, false},
+	};
+	struct regs regs = {0};
+
+	(void)state;
+	regs_set(&regs, ARCH_REG_PC, 0x1234);
+	for (unsigned reg = 0; reg <= 2; reg += 2) {
+		assert_false(arch_is_newborn(&regs, cases[0].bytes, 8));
+		regs_set(&regs, reg, reg == 2 ? 0x1234 : 0); /* RAX, then RCX */
+	}
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		assert_int_equal(arch_is_newborn(&regs, cases[i].bytes, 8),
+		                 cases[i].is_newborn);
+		assert_false(arch_is_newborn(&regs, cases[i].bytes, 1));
+	}
+	regs_set(&regs, 0, 4711); /* its creator */
+	assert_false(arch_is_newborn(&regs, cases[0].bytes, 8));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_lines),     cmocka_unit_test(test_odd_paths),
 	        cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_overlap),
 	        cmocka_unit_test(test_find),      cmocka_unit_test(test_our_own),
-	        cmocka_unit_test(test_calls),
+	        cmocka_unit_test(test_calls),     cmocka_unit_test(test_newborn),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
