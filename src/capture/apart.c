@@ -17,7 +17,7 @@
  * cut short, and was about to start again, would return EINTR. So it takes the stops
  * that are still open, undoes what there is to undo, and then ends. It touches no
  * lock on the way, since whoever held one may be dead; and should it hang all the same,
- * a timer ends it.
+ * a timer ends it: soon, until all that it does is to wait for those stops.
  *
  * It shares our memory, so that nothing else changes: the queue, the locks and
  * what they guard are used as between threads. But a process made by clone(2)
@@ -60,21 +60,35 @@ int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 /* Tells of our parent's death. */
 #define DEATH_SIGNAL SIGUSR1
 
-/* How long after that we may live. */
+/* How long after that we may live, in whatever we were doing. */
 #define LAST_MS 350
 
 static pid_t parent;
 static volatile sig_atomic_t is_orphan;
+static volatile sig_atomic_t last_ms;
+
+static void set_last_timer(void)
+{
+	const struct itimerval last = {
+	        .it_value = {.tv_sec = last_ms / 1000, .tv_usec = last_ms % 1000 * 1000}};
+
+	(void)setitimer(ITIMER_REAL, &last, NULL);
+}
 
 static void on_death(int sig)
 {
-	const struct itimerval last = {.it_value = {.tv_usec = LAST_MS * 1000}};
-
 	(void)sig;
 	if (getppid() == parent) /* somebody else has sent it */
 		return;
 	is_orphan = 1;
-	(void)setitimer(ITIMER_REAL, &last, NULL);
+	set_last_timer();
+}
+
+void apart_take_time(int ms)
+{
+	last_ms = ms;
+	if (is_orphan)
+		set_last_timer();
 }
 
 bool apart_is_orphan(void)
@@ -157,6 +171,7 @@ int apart_start(struct apart *apart, void (*run)(void *), void (*ended)(void *),
 	apart->arg = arg;
 	apart->parent = parent = getpid();
 	is_orphan = 0;
+	last_ms = LAST_MS;
 	return -pthread_create(&apart->thread, NULL, thread_main, apart);
 }
 

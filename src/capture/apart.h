@@ -33,6 +33,10 @@ void apart_tend(struct apart *apart);
  * take no lock before. */
 bool apart_is_orphan(void);
 
+/* In the process apart, when from now on it takes no lock: if we have died, or do, it has
+ * so many ms to end, rather than the moment that is enough where nothing hangs. */
+void apart_take_time(int ms);
+
 /* Waits for its end. */
 void apart_join(struct apart *apart);
 

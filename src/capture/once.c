@@ -127,7 +127,8 @@ void sampler_run_once(struct sampler *sampler)
 	size_t done = 0, n, nthreads;
 	uint64_t now = clock_monotonic_ns(), until = now + PATIENCE_NS;
 
-	for (; now < until && !fds[1].revents; now = clock_monotonic_ns()) {
+	for (; now < until && !fds[1].revents && !apart_is_orphan();
+	     now = clock_monotonic_ns()) {
 		look_round(sampler, now);
 		n = count_done(sampler, &nthreads);
 		atomic_store(&sampler->stats.threads, nthreads);
@@ -140,5 +141,6 @@ void sampler_run_once(struct sampler *sampler)
 		sampler_clear_child(sampler);
 		(void)sampler_drain(sampler);
 	}
-	tell_the_rest(sampler, now);
+	if (!apart_is_orphan())
+		tell_the_rest(sampler, now);
 }

@@ -237,14 +237,14 @@ static void run(struct sampler *sampler)
 	}
 }
 
-/* Takes the reports that are still to come, for a while. */
+/* Takes the reports that are still to come, for a while, also if the profiler is dead. */
 static void take_last_stops(struct sampler *sampler)
 {
 	struct pollfd p = {.fd = sampler->child_fd, .events = POLLIN};
 	uint64_t until = clock_monotonic_ns() + LAST_STOPS_NS;
 
-	while (sampler->nstops_open > 0 && !apart_is_orphan() &&
-	       clock_monotonic_ns() < until) {
+	apart_take_time(LAST_STOPS_NS / NS_PER_MS);
+	while (sampler->nstops_open > 0 && clock_monotonic_ns() < until) {
 		if (sampler_drain(sampler) > 0)
 			continue;
 		(void)poll(&p, 1, 10);
