@@ -48,6 +48,15 @@ def test_torture():
         ledger.end()
 
 
+def test_killed_beside_busy_processes():
+    """A killed profiler's tracer waits for threads that get no processor for long. When
+    it did not, half of the kills left an EINTR in -m cpu."""
+    for mode, rounds in (("cpu", 3 + ROUNDS), ("threads", ROUNDS)):
+        row = torture.starved(rounds, mode)
+        check(row, ("eintr",))
+        tap.at_most(row.harm.get("eintr", 0), 1, row.what + ": calls that fail with EINTR")
+
+
 def test_long_stop():
     check(torture.long_stop(float(os.environ.get("CPROF_TEST_STOPPED", "6"))))
 
@@ -105,5 +114,5 @@ def test_control_held():
 
 if __name__ == "__main__":
     profiler.require()
-    tap.run([test_long_run, test_torture, test_long_stop, test_control_careless_stops,
-             test_control_held])
+    tap.run([test_long_run, test_torture, test_killed_beside_busy_processes, test_long_stop,
+             test_control_careless_stops, test_control_held])

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import procs
@@ -68,9 +69,9 @@ def modes():
 
 def held_by_it(pid):
     """The threads that stay traced or stopped. One that was asked to stop and waits for a
-    CPU is traced until it gets one; that holds nothing, and takes a while on a busy
-    machine. Afterwards nobody may be traced, however often one looks."""
-    end = time.monotonic() + 2
+    CPU is traced until it gets one, for as long as an orphaned tracer waits; that holds
+    nothing. Afterwards nobody may be traced, however often one looks."""
+    end = time.monotonic() + 7
     while procs.traced(pid) and time.monotonic() < end:
         time.sleep(0.01)
     for _ in range(5):
@@ -249,6 +250,34 @@ def torture(kind, rounds, mode="cpu", ledger=None):
     ledger = ledger or Ledger()
     once = make(mode)
     return incidents(ledger, "%s, -m %s" % (what, mode), rounds, lambda row: once(row, ledger))
+
+
+def starved(rounds, mode):
+    """kill -9 while the target hardly gets a processor, so that stops stay open for long:
+    one Row."""
+    ledger = Ledger()
+    for tid in procs.tids(ledger.pid):
+        os.sched_setscheduler(tid, os.SCHED_IDLE, os.sched_param(0))
+    hogs = []
+    for cpu in os.sched_getaffinity(0):
+        hogs.append(procs.spawn([sys.executable, "-c", "while True: pass"]))
+        os.sched_setaffinity(hogs[-1].pid, [cpu])
+    row = Row("kill -9, starved, -m " + mode, rounds)
+    before = ledger.settle()
+    for _ in range(rounds):
+        run = profiler.Run("-p", ledger.pid, "-d", "60", "-F", 999, "-m", mode,
+                           prefix=profiler.from_afar())
+        time.sleep(random.uniform(0.1, 0.4))
+        if run.process.poll() is None:
+            run.signal(signal.SIGKILL)
+        reap(run)
+        forget(run)
+        row.held += held_by_it(ledger.pid)
+    for hog in hogs:
+        procs.stop(hog)
+    row.take_books(before, ledger.settle())
+    ledger.end()
+    return row
 
 
 def long_stop(seconds, mode="cpu"):
