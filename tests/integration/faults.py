@@ -5,10 +5,14 @@ and the target is left as it was.
 
 A short run is counted first; then, for each function, the n-th call fails, for
 some n. CPROF_FAULTS=all takes every n up to 200 and every tenth up to 2000, which takes
-an hour; CPROF_FAULTS=NAME does so for one function.
+an hour; CPROF_FAULTS=NAME does so for one function. They tell in a table in which call of
+which library a run crashed.
 """
 
+import collections
+
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -30,6 +34,8 @@ MALLOCS = 12  # and of those that allocate
 # What fails at every wait in vain tells nothing.
 PATIENCE = 60
 
+crashes = collections.Counter()
+
 
 def build():
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib", "fault.c")
@@ -43,13 +49,32 @@ def build():
     return path
 
 
+def trace_of(directory):
+    return os.path.join(directory, "trace")
+
+
+def place(directory):
+    """(library, the function of it that we had called), where an allocation failed."""
+    found = None
+    with open(trace_of(directory), encoding="utf-8") as f:
+        for line in f:
+            path, name = re.match(r"([^(\s]*)\(?([\w.]*)", line).groups()
+            if path == profiler.PATH:
+                return found or ("cprof-attach", "")
+            if "fault.so" not in path:
+                found = (os.path.basename(path), name or "?")
+    return found
+
+
 def start(shim, pid, directory, call=None, nth=0, error=None, **options):
     env = dict(os.environ, LD_PRELOAD=shim, FAULT_NTH=str(nth))
     if call:
         env["FAULT_CALL"] = call
     if error:
         env["FAULT_ERRNO"] = str(error)
-    if not nth:
+    if nth:
+        env["FAULT_TRACE"] = trace_of(directory)
+    else:
         env["FAULT_COUNTS"] = os.path.join(directory, "counts")
     return subprocess.Popen(
         [profiler.PATH, "-p", str(pid), "-d", SECONDS, "-F", "199", "--max-overhead", "100",
@@ -91,6 +116,10 @@ def judge(process, victim, directory):
     wrong = []
     # Libraries that read debug information do not survive every failed allocation.
     crashed = status in (-signal.SIGSEGV, -signal.SIGABRT) and "ended by signal" in errors
+    where = place(directory) if crashed and os.path.exists(trace_of(directory)) else None
+    if where:
+        crashes[where] += 1
+        crashed = where[0].startswith("lib")
     if status not in (0, 1, 3, 4) and not crashed:
         wrong.append("status %d" % status)
     # It is whole, or not there; and where memory was out after it was written, both.
@@ -103,7 +132,7 @@ def judge(process, victim, directory):
     said = errors.rstrip("\n").rpartition("\n")[2].startswith("cprof-attach: ")
     if status != 0 and not crashed and not said:
         wrong.append("no sentence")
-    left = [n for n in os.listdir(directory) if n != "out.pb.gz"]
+    left = [n for n in os.listdir(directory) if n not in ("out.pb.gz", "trace")]
     if left:
         wrong.append("left behind: %s" % left)
     if procs.traced(victim.pid):
@@ -154,6 +183,8 @@ def test_calls_that_fail():
         ordinals = choose(name, n)
         if ordinals:
             sweep(shim, victim, name, ordinals)
+    for (library, call), n in sorted(crashes.items()):
+        tap.diag("| %s | %s | %d |" % (library, call, n))
 
 
 def test_ptrace_says_anything():

@@ -67,8 +67,17 @@ def spawn(argv, **options):
     """Starts a process that ends with the running test function."""
     options.setdefault("stdin", subprocess.DEVNULL)
     process = subprocess.Popen(argv, preexec_fn=_die_with_parent, **options)
+    tap.cleanup(_remove_perf_map, process.pid)
     tap.cleanup(stop, process)
     return process
+
+
+def _remove_perf_map(pid):
+    """Of a program that has ended, and may have been killed while it wrote."""
+    try:
+        os.remove("/tmp/perf-%d.map" % pid)
+    except FileNotFoundError:
+        pass
 
 
 def temp_dir(owner=None):

@@ -95,6 +95,10 @@ def skip_all(reason):
 
 
 def cleanup(function, *args):
+    # Also in programs that are no tests, and may not have thought of it.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _on_signal)
     _cleanups.append((function, args))
 
 

@@ -281,9 +281,15 @@ static void test_damaged_tables(void **state)
 		focus = NULL;
 		shot_end(&shot);
 	}
-	unlink(mapped_path);
 	free(copy);
 	free(image);
+}
+
+/* Also after a test that failed. */
+static int remove_mapped(void **state)
+{
+	(void)state;
+	return unlink(mapped_path);
 }
 
 int main(void)
@@ -292,7 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        {"random stacks, auto", test_random_stacks, NULL, NULL, &automatic},
 	        {"random stacks, frame pointers", test_random_stacks, NULL, NULL, &fp},
-	        cmocka_unit_test(test_damaged_tables),
+	        cmocka_unit_test_teardown(test_damaged_tables, remove_mapped),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
