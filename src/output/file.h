@@ -23,8 +23,9 @@
 int output_file_check(const char *name, int binary, struct error *err);
 
 /*
- * After output_file_check of this name: whether root needs more for that than its user id: the directory, or the file that
- * is replaced or written to, is another user's.
+ * After output_file_check of this name: whether root needs more for that than its
+ * user id: the directory, or the file that is replaced or written to, is another
+ * user's.
  */
 bool output_file_needs_privilege(const char *name);
 

@@ -59,8 +59,8 @@ void series_wrote(struct series *series, const char *name);
 uint64_t series_index(const struct series *series);
 
 /*
- * A name by a pattern; "%p" stays if `keeps_p`. NULL with *err when it is too long, or a conversion
- * ("%D") brings in a '/'.
+ * A name by a pattern; "%p" stays if `keeps_p`. NULL with *err when it is too long,
+ * or a conversion ("%D") brings in a '/'.
  */
 char *series_expand(const char *pattern, bool keeps_p, int64_t time_ns, uint64_t index,
                     struct error *err);

@@ -64,10 +64,10 @@ int tracer_get_regs(const struct tracer_stop *stop, struct arch_prstatus *raw)
         __attribute__((warn_unused_result));
 
 /*
- * If this stop made a system call fail with an EINTR that the program would
- * see, makes the call start again, with what is left of its timeout. 1 when it did so, 0 when there was nothing
- * to undo, or -errno. `raw` must hold the thread's registers; it keeps them as
- * they were, for the sample.
+ * If this stop made a system call fail with an EINTR that the program would see,
+ * makes the call start again, with what is left of its timeout. 1 when it did so, 0
+ * when there was nothing to undo, or -errno. `raw` must hold the thread's registers;
+ * it keeps them as they were, for the sample.
  */
 int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
         __attribute__((warn_unused_result));

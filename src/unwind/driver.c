@@ -4,9 +4,10 @@
  * in one place, so that no backend can invent a frame:
  *
  *   - a caller's PC lies in an executable mapping;
- *   - SP rises with every frame, but perhaps the first. It may go anywhere at a signal frame (the
- *     handler may have had a stack of its own) and where a backend knows of a
- *     stack switch, but only so many times: hence every walk ends;
+ *   - SP rises with every frame, but perhaps the first. It may go anywhere at a
+ *     signal frame (the handler may have had a stack of its own) and where a
+ *     backend knows of a stack switch, but only so many times: hence every walk
+ *     ends;
  *   - PC 0 is the end-of-stack marker, whoever finds it.
  *
  * A return address is looked up one byte before itself. The call may be the
