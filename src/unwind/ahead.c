@@ -21,10 +21,11 @@
 
 #include "unwind/insn.h"
 
-#define MAX_INSNS 1024
-#define MAX_WAYS  64 /* to be followed later; what is more is not */
-#define MAX_FRAME (1 << 20)
-#define ALIGNMENT 16 /* of functions */
+#define MAX_INSNS    1024
+#define INSN_MAX_LEN 15
+#define MAX_WAYS     64 /* to be followed later; what is more is not */
+#define MAX_FRAME    (1 << 20)
+#define ALIGNMENT    16 /* of functions */
 
 /* What a register is by what it was at `at`. */
 enum base {
@@ -57,7 +58,9 @@ struct search {
 	size_t len;
 	uint64_t addr; /* of code[0] */
 	unsigned ninsns;
-	bool found;
+	bool left;  /* a way led out of the code */
+	bool found; /* a return */
+	bool sure;  /* it is reached across no call */
 	bool differs;
 	struct value sp, fp; /* at the return */
 	/* Those to follow now, and those behind one call more. */
@@ -175,8 +178,10 @@ static void branch(struct search *search, struct ways *ways, const struct way *w
 {
 	struct way other = *way;
 
-	if (to < 0 || (uint64_t)to >= search->len)
+	if (to < 0 || (uint64_t)to >= search->len) {
+		search->left = true;
 		return;
+	}
 	other.pos = (size_t)to;
 	add(ways, &other);
 }
@@ -214,6 +219,8 @@ static void follow(struct search *search, struct way way, struct ways *now,
 		const uint8_t *code = search->code + way.pos;
 		struct insn insn = insn_read(code, search->len - way.pos);
 
+		if (insn.kind == INSN_BAD)
+			search->left |= search->len - way.pos < INSN_MAX_LEN;
 		if (insn.kind == INSN_BAD || insn.kind == INSN_JUMP_AWAY)
 			return;
 		if (is_return(code, &insn))
@@ -232,6 +239,7 @@ static void follow(struct search *search, struct way way, struct ways *now,
 		}
 		apply(&way, &insn);
 	}
+	search->left |= way.pos >= search->len;
 }
 
 static void run(struct search *search, const struct way *first)
@@ -239,11 +247,13 @@ static void run(struct search *search, const struct way *first)
 	struct ways *now = &search->ways[0], *later = &search->ways[1];
 
 	add(now, first);
+	search->sure = true;
 	while (now->n > 0 && !search->found) {
 		struct ways *done = now;
 
 		while (now->n > 0)
 			follow(search, now->v[--now->n], now, later);
+		search->sure &= search->found;
 		now = later;
 		later = done;
 	}
@@ -265,7 +275,7 @@ static struct code_rule make_rule(const struct search *search)
 }
 
 struct code_rule ahead_rule_at(const uint8_t *code, size_t len, size_t at, uint64_t addr,
-                               bool is_call)
+                               bool is_call, bool *more)
 {
 	struct search search = {.code = code,
 	                        .len = len < AHEAD_MAX_LEN ? len : AHEAD_MAX_LEN,
@@ -277,5 +287,6 @@ struct code_rule ahead_rule_at(const uint8_t *code, size_t len, size_t at, uint6
 
 	if (at < search.len && !(is_call && is_beginning(&search, at)))
 		run(&search, &first);
+	*more = search.left && !search.sure;
 	return make_rule(&search);
 }

@@ -16,9 +16,10 @@
  * `at`: the instruction that runs next; of a caller (`is_call`), where its call comes
  * back to. `addr` is its address. `code` begins anywhere in front of it. CODE_UNKNOWN
  * where no return is found or two disagree; never CODE_OUTERMOST. A guess, if a good
- * one: the word that it takes for the return address must be one.
+ * one: the word that it takes for the return address must be one. *more: whether code
+ * further away might say something else.
  */
 struct code_rule ahead_rule_at(const uint8_t *code, size_t len, size_t at, uint64_t addr,
-                               bool is_call);
+                               bool is_call, bool *more);
 
 #endif

@@ -20,6 +20,7 @@
 #include "unwind/backend.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "module/module.h"
@@ -29,6 +30,10 @@
 
 #define NSLOTS   4096 /* a power of two */
 #define VALID_NS 1000000000u
+
+/* What is looked at first: of most functions it is enough. */
+#define NEAR_LEN    (4 * 1024)
+#define NEAR_BEFORE 512
 
 #define PROBE_LEN 8
 
@@ -86,18 +91,21 @@ static struct module_range find_code(const struct space_map *where, uint64_t add
 	return (struct module_range){code->start + where->bias, code->end + where->bias};
 }
 
-/* Code around an address; *at is where in state->code that is. */
-static size_t read_around(struct state *state, struct walk *walk,
-                          const struct space_map *where, uint64_t addr, size_t *at)
+/* So much code at most around PC, of it so much in front; *at is where in state->code
+ * PC is. */
+static size_t read_around(struct state *state, struct walk *walk, size_t most,
+                          size_t before, size_t *at)
 {
+	const struct space_map *where = walk->frame.where;
+	const uint64_t addr = walk->frame.pc;
 	struct module_range range = find_code(where, addr);
 	size_t len;
 
-	if (addr - range.start > AHEAD_BEFORE)
-		range.start = addr - AHEAD_BEFORE;
+	if (addr - range.start > before)
+		range.start = addr - before;
 	len = range.end - range.start;
-	if (len > sizeof state->code)
-		len = sizeof state->code;
+	if (len > most)
+		len = most;
 	*at = addr - range.start;
 	if (where->module != NULL)
 		return module_read(where->module, range.start - where->bias, state->code,
@@ -106,18 +114,40 @@ static size_t read_around(struct state *state, struct walk *walk,
 }
 
 /* mov %eax,-n(%rsp); push %rbp: n a multiple of the page's size, no red zone. */
+static const uint8_t probe[] = {0x89, 0x84, 0x24, 0};
+
 static bool is_probe(const uint8_t *code)
 {
-	return code[0] == 0x89 && code[1] == 0x84 && code[2] == 0x24 && code[3] == 0 &&
-	       (code[4] & 0x0f) == 0 && code[6] == 0xff && code[7] == 0x55;
+	return memcmp(code, probe, sizeof probe) == 0 && (code[4] & 0x0f) == 0 &&
+	       code[6] == 0xff && code[7] == 0x55;
+}
+
+/* The last one that ends at `end` or before; NULL if there is none. */
+static const uint8_t *find_last_probe(const uint8_t *code, size_t end)
+{
+	const uint8_t *at = code + end;
+
+	while (at >= code + PROBE_LEN) {
+		at = memrchr(code, probe[0], (size_t)(at - code) - (PROBE_LEN - 1));
+		if (!at || is_probe(at))
+			return at;
+		at += PROBE_LEN - 1;
+	}
+	return NULL;
 }
 
 /* One past the code of a function, or of what there is of it. */
 static size_t find_end(const uint8_t *code, size_t len, size_t from)
 {
-	for (size_t end = from; end + PROBE_LEN <= len; end++)
-		if (is_probe(code + end))
-			return end;
+	const uint8_t *at = code + from, *end = code + len;
+
+	while ((at = memmem(at, (size_t)(end - at), probe, sizeof probe))) {
+		if ((size_t)(end - at) < PROBE_LEN)
+			break;
+		if (is_probe(at))
+			return (size_t)(at - code);
+		at++;
+	}
 	return len;
 }
 
@@ -126,15 +156,14 @@ static struct code_rule look_back(struct walk *walk, const uint8_t *code, size_t
                                   size_t at)
 {
 	const bool is_call = !walk->frame.exact;
-	size_t start = at;
+	const uint8_t *start = find_last_probe(code, at);
+	size_t before;
 
-	while (start > 0 && (at - start < PROBE_LEN || !is_probe(code + start)))
-		start--;
-	if (at - start < PROBE_LEN || !is_probe(code + start) ||
-	    walk->nread++ >= WALK_MAX_READ)
+	if (!start || walk->nread++ >= WALK_MAX_READ)
 		return (struct code_rule){.kind = CODE_UNKNOWN};
-	len = find_end(code, len, at);
-	return code_rule_at(code + start, len - start, at - start - is_call, is_call, true);
+	before = (size_t)(start - code);
+	len = find_end(code, len, at) - before;
+	return code_rule_at(start, len, at - before - is_call, is_call, true);
 }
 
 static struct code_rule read_rule(struct state *state, struct walk *walk)
@@ -142,13 +171,21 @@ static struct code_rule read_rule(struct state *state, struct walk *walk)
 	const struct frame *frame = &walk->frame;
 	struct code_rule rule = {.kind = CODE_UNKNOWN};
 	size_t at, len;
+	bool more;
 
 	if (walk->nahead++ >= WALK_MAX_AHEAD)
 		return rule;
-	len = read_around(state, walk, frame->where, frame->pc, &at);
+	len = read_around(state, walk, NEAR_LEN, NEAR_BEFORE, &at);
 	if (at >= len)
 		return rule;
-	rule = ahead_rule_at(state->code, len, at, frame->pc, !frame->exact);
+	rule = ahead_rule_at(state->code, len, at, frame->pc, !frame->exact, &more);
+	if (rule.kind != CODE_UNKNOWN && !more)
+		return rule;
+	len = read_around(state, walk, AHEAD_MAX_LEN, AHEAD_BEFORE, &at);
+	if (at >= len)
+		return rule;
+	if (more)
+		rule = ahead_rule_at(state->code, len, at, frame->pc, !frame->exact, &more);
 	if (rule.kind == CODE_UNKNOWN)
 		rule = look_back(walk, state->code, len, at);
 	return rule;

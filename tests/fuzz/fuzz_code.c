@@ -57,7 +57,8 @@ static void check_rule(const uint8_t *code, size_t len, size_t at, uint8_t flags
 
 static void check_ahead(const uint8_t *code, size_t len, size_t at, bool is_call)
 {
-	struct code_rule rule = ahead_rule_at(code, len, at, at, is_call);
+	bool more;
+	struct code_rule rule = ahead_rule_at(code, len, at, at, is_call, &more);
 
 	require(rule.kind == CODE_UNKNOWN || rule.kind == CODE_FROM_SP ||
 	        rule.kind == CODE_FROM_FP);

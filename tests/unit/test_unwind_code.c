@@ -214,7 +214,9 @@ static void test_fp(void **state)
 
 static struct code_rule ahead(const uint8_t *code, size_t len, size_t at)
 {
-	return ahead_rule_at(code, len, at, 0x1000 + at, false);
+	bool more;
+
+	return ahead_rule_at(code, len, at, 0x1000 + at, false, &more);
 }
 
 static void test_ahead(void **state)
@@ -247,6 +249,8 @@ static void test_ahead(void **state)
 	        0xc3,                   /* 11: ret */
 	};
 
+	bool more;
+
 	(void)state;
 	expect_rule(ahead(code, sizeof code, 0), CODE_FROM_SP, 8, 0);
 	expect_rule(ahead(code, sizeof code, 1), CODE_FROM_SP, 16, 16);
@@ -255,10 +259,19 @@ static void test_ahead(void **state)
 	expect_rule(ahead(code, sizeof code, 18), CODE_FROM_SP, 16, 16);
 	expect_rule(ahead(code, sizeof code, 19), CODE_FROM_SP, 8, 0);
 	/* A caller that has called what does not come back. */
-	assert_int_equal(ahead_rule_at(code, sizeof code, 26, 0x1000 + 26, true).kind,
-	                 CODE_UNKNOWN);
-	expect_rule(ahead_rule_at(code, sizeof code, 13, 0x1000 + 13, true), CODE_FROM_SP,
-	            48, 16);
+	assert_int_equal(
+	        ahead_rule_at(code, sizeof code, 26, 0x1000 + 26, true, &more).kind,
+	        CODE_UNKNOWN);
+	expect_rule(ahead_rule_at(code, sizeof code, 13, 0x1000 + 13, true, &more),
+	            CODE_FROM_SP, 48, 16);
+	/* From there it goes on behind what is looked at here. */
+	(void)ahead_rule_at(code, 19, 14, 0x1000 + 14, false, &more);
+	assert_true(more);
+	/* A call lies in between, and what is jumped over might say more. */
+	(void)ahead_rule_at(code, 20, 7, 0x1000 + 7, false, &more);
+	assert_true(more);
+	(void)ahead_rule_at(code, 20, 14, 0x1000 + 14, false, &more);
+	assert_false(more);
 	expect_rule(ahead(fp, sizeof fp, 0), CODE_FROM_SP, 8, 0);
 	expect_rule(ahead(fp, sizeof fp, 1), CODE_FROM_SP, 16, 16);
 	expect_rule(ahead(fp, sizeof fp, 4), CODE_FROM_FP, 16, 16);
@@ -337,13 +350,30 @@ struct agreement {
 	unsigned long guessed, guessed_right;
 };
 
+/* Less code says the same, unless it says that more might not. */
+static void compare_near(struct code_rule whole, const struct fde *fde, const uint8_t *code,
+                         size_t len, size_t at)
+{
+	const size_t before = at < 64 ? at : 64, rest = len - (at - before);
+	bool more;
+	struct code_rule near = ahead_rule_at(code + at - before, rest < 512 ? rest : 512,
+	                                      before, fde->start + at, false, &more);
+
+	if (more)
+		return;
+	assert_int_equal(near.kind, whole.kind);
+	assert_int_equal(near.cfa, whole.cfa);
+}
+
 /* The same by what comes after the instruction; `code` goes on behind the function. */
 static void compare_ahead(struct agreement *a, const struct fde *fde, struct cfi_rule table,
                           const uint8_t *code, size_t len, size_t at)
 {
-	struct code_rule rule = ahead_rule_at(code, len, at, fde->start + at, false);
+	bool more;
+	struct code_rule rule = ahead_rule_at(code, len, at, fde->start + at, false, &more);
 	bool by_sp = table.kind == CFI_FROM_SP;
 
+	compare_near(rule, fde, code, len, at);
 	if (rule.kind == CODE_UNKNOWN)
 		return;
 	a->ahead++;
