@@ -27,11 +27,15 @@ class Result:
         return not (self.failures or self.log_errors or self.bad_runs or self.held)
 
 
-def _profile(result, pids, seconds, mode):
-    """One run on all processes that are still there (a server's may come and go)."""
+def _profile(pids, seconds, how):
+    """One run on all processes that are still there (a server's may come and go), and its
+    status."""
     args = [a for pid in pids if procs.state(pid) not in ("", "Z") for a in ("-p", pid)]
-    run = profiler.Run(*args, "-d", "%g" % seconds, "-F", "999", "-m", mode)
-    status = torture.reap(run)
+    run = profiler.Run(*args, "-d", "%g" % seconds, *how)
+    return run, torture.reap(run)
+
+
+def _count(result, run, status):
     # 4: a process ended before it was looked at
     if status not in (0, 4):
         result.bad_runs.append("status %s: %s" % (status, run.stderr))
@@ -42,24 +46,28 @@ def _profile(result, pids, seconds, mode):
 
 
 def _rate(load, action):
+    """Requests a second meanwhile, and what came of the action."""
     before, then = load.requests(), time.monotonic()
-    action()
-    return (load.requests() - before) / (time.monotonic() - then)
+    outcome = action()
+    return (load.requests() - before) / (time.monotonic() - then), outcome
 
 
-def run(name, seconds, period, rest, attaches, mode="cpu"):
-    """`seconds` of profiling in pieces of `period`, each between two of `rest` without."""
+def run(name, seconds, period, rest, attaches, how=("-F", 999, "-m", "cpu")):
+    """`seconds` of profiling in pieces of `period`, each between two of `rest` without.
+    how: more options for the profiler."""
     result = Result(name)
     load = loads.start(name)
-    without = _rate(load, lambda: time.sleep(rest))
+    without, _ = _rate(load, lambda: time.sleep(rest))
     while result.profiled_s < seconds:
-        during = _rate(load, lambda: _profile(result, load.pids(), period, mode))
-        later = _rate(load, lambda: time.sleep(rest))
+        during, done = _rate(load, lambda: _profile(load.pids(), period, how))
+        # Reading a profile takes a processor, too, which is not the profiler's fault.
+        _count(result, *done)
+        later, _ = _rate(load, lambda: time.sleep(rest))
         result.ratios.append(2 * during / ((without + later) or 1))
         without = later
         result.profiled_s += period
     for _ in range(attaches):
-        _profile(result, load.pids(), 0.1, mode)
+        _count(result, *_profile(load.pids(), 0.1, how))
         result.attaches += 1
     for pid in load.pids():
         result.held += torture.held_by_it(pid)
