@@ -100,8 +100,10 @@ def test_killed():
 
 
 def wait_stopped(pid):
+    """Until a profiler is stopped, and its tracer knows: it looks every 20 ms."""
     procs.wait_until("the profiler is stopped", lambda: all(
         procs.state(pid, tid) == "T" for tid in procs.tids(pid)))
+    time.sleep(0.1)
 
 
 def test_stopped_by_the_terminal():
