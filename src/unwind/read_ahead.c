@@ -42,6 +42,7 @@ struct slot {
 	const void *owner; /* struct module, struct space; NULL: of nothing */
 	uint64_t at;       /* vaddr, address */
 	uint64_t time_ns;
+	bool is_call; /* `at` is where a call comes back to */
 	bool has_rule;
 	struct code_rule rule;
 };
@@ -66,11 +67,14 @@ static struct slot *find_slot(struct state *state, const struct walk *walk,
 	                                          : (const void *)walk->space;
 	uint64_t at = where->module != NULL ? addr - where->bias : addr;
 	struct slot *slot = &state->slots[(at ^ at >> 12) & (NSLOTS - 1)];
+	const bool is_call = !walk->frame.exact;
 
-	if (slot->owner != owner || slot->at != at ||
+	if (slot->owner != owner || slot->at != at || slot->is_call != is_call ||
 	    (where->module == NULL && is_old(walk, slot)))
-		*slot = (struct slot){
-		        .owner = owner, .at = at, .time_ns = walk->snap->time_ns};
+		*slot = (struct slot){.owner = owner,
+		                      .at = at,
+		                      .time_ns = walk->snap->time_ns,
+		                      .is_call = is_call};
 	return slot;
 }
 

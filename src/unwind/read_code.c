@@ -200,10 +200,8 @@ static enum unwind_verdict read_code_step(void *opaque, struct walk *walk,
 	}
 	verdict = code_step(walk, &rule, step);
 	if (verdict == UNWIND_CALLER &&
-	    !believer_accepts(&state->believer, walk, step->regs.r[ARCH_REG_PC], false)) {
-		step->end = UNWIND_END_MARKER;
+	    !believer_accepts(&state->believer, walk, step->regs.r[ARCH_REG_PC], false))
 		return is_entry(walk) || is_newborn(walk) ? UNWIND_STOP : UNWIND_PASS;
-	}
 	return verdict;
 }
 
