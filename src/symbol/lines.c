@@ -5,7 +5,9 @@
  * unit, its table of lines and its functions, is read when it is needed.
  *
  * libdw checks what it reads, but sets no limits: a row of a table of lines takes
- * 48 bytes of memory and may take one in the file.
+ * 48 bytes of memory and may take one in the file. Nor does it survive everything: files
+ * of split DWARF, which it maps, may be cut short meanwhile. So a crash of its is contained, and
+ * costs the lines of its module.
  */
 #include "symbol/lines.h"
 
@@ -15,7 +17,9 @@
 #include <elfutils/libdw.h>
 
 #include "base/array.h"
+#include "base/crash.h"
 #include "base/hashmap.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/reader.h"
 #include "symbol/qualify.h"
@@ -28,8 +32,9 @@
 /* Bytes of line number programs, of one unit and of all that are read. */
 #define PROGRAM_MAX  ((uint64_t)8 << 20)
 #define PROGRAMS_MAX ((uint64_t)48 << 20)
-/* Bytes of paths put together. */
-#define PATHS_MAX        ((size_t)16 << 20)
+/* Bytes of paths put together and of copies. */
+#define TEXTS_MAX        ((size_t)16 << 20)
+#define TEXT_MAX         65536
 #define SCOPES_TOTAL_MAX ((size_t)4 << 20)
 
 struct unit {
@@ -42,6 +47,9 @@ struct unit {
 };
 
 struct lines {
+	struct module *module;
+	struct lines *next_broken;
+	bool is_broken; /* libdw crashed on it: it is not touched again */
 	Dwarf *dwarf;
 	Dwarf *supplement;
 	bool inlines;
@@ -51,9 +59,9 @@ struct lines {
 	ARRAY(struct unit) units;
 	struct spans spans; /* -> index in units */
 	struct qualified qualified;
-	struct hashmap paths; /* a relative path, by its place -> index in full_paths */
-	ARRAY(char *) full_paths;
-	size_t paths_len;
+	struct hashmap by_text; /* a text of libdw's, by its place -> index in texts */
+	ARRAY(char *) texts;
+	size_t texts_len;
 };
 
 static void add_unit(struct lines *lines, Dwarf_Die *die, bool is_skeleton,
@@ -73,10 +81,10 @@ static void add_unit(struct lines *lines, Dwarf_Die *die, bool is_skeleton,
 	array_push(&lines->units, unit);
 }
 
-static void list_units(struct lines *lines, struct module *module)
+static void list_units(struct lines *lines)
 {
 	size_t ncode;
-	const struct module_range *code = module_code(module, &ncode);
+	const struct module_range *code = module_code(lines->module, &ncode);
 	Dwarf_CU *cu = NULL;
 	Dwarf_Die die;
 	uint8_t type;
@@ -96,46 +104,87 @@ static void set_oom_handler(Dwarf *dwarf)
 		dwarf_new_oom_handler(dwarf, (Dwarf_OOM)out_of_memory);
 }
 
-struct lines *lines_new(struct module *module, bool inlines)
-{
-	struct module_dwarf files;
+struct opening {
 	struct lines *lines;
+	const struct module_dwarf *files;
+	bool done;
+};
 
-	if (!module_dwarf(module, &files))
-		return NULL;
-	lines = xcalloc(1, sizeof *lines);
-	lines->inlines = inlines;
-	lines->program = files.line;
-	lines->dwarf = dwarf_begin_elf(files.elf, DWARF_C_READ, NULL);
-	if (lines->dwarf && files.supplement) {
-		lines->supplement = dwarf_begin_elf(files.supplement, DWARF_C_READ, NULL);
+static void open_dwarf(void *arg)
+{
+	struct opening *opening = arg;
+	struct lines *lines = opening->lines;
+	Elf *supplement = opening->files->supplement;
+
+	lines->dwarf = dwarf_begin_elf(opening->files->elf, DWARF_C_READ, NULL);
+	if (lines->dwarf && supplement) {
+		lines->supplement = dwarf_begin_elf(supplement, DWARF_C_READ, NULL);
 		if (lines->supplement)
 			dwarf_setalt(lines->dwarf, lines->supplement);
 	}
 	set_oom_handler(lines->dwarf);
 	set_oom_handler(lines->supplement);
 	/* Without the supplement that it asks for, libdw would look for it itself. */
-	if (!lines->dwarf || (files.supplement && !lines->supplement)) {
-		lines_free(lines);
+	if (!lines->dwarf || (supplement && !lines->supplement))
+		return;
+	list_units(lines);
+	opening->done = true;
+}
+
+/* Calls into libdw; false if that crashed. */
+static bool attempt(struct lines *lines, void (*fn)(void *arg), void *arg)
+{
+	if (crash_contain(fn, arg))
+		return true;
+	lines->is_broken = true;
+	log_info("libdw crashed on the debug information of %s: other lines of it are "
+	         "unknown",
+	         module_path(lines->module));
+	return false;
+}
+
+struct lines *lines_new(struct module *module, bool inlines)
+{
+	struct module_dwarf files;
+	struct opening opening = {.files = &files};
+	struct lines *lines;
+
+	if (!module_dwarf(module, &files))
 		return NULL;
-	}
-	list_units(lines, module);
-	return lines;
+	opening.lines = lines = xcalloc(1, sizeof *lines);
+	lines->module = module;
+	lines->inlines = inlines;
+	lines->program = files.line;
+	if (attempt(lines, open_dwarf, &opening) && opening.done)
+		return lines;
+	lines_free(lines);
+	return NULL;
+}
+
+/* What a crash has left stays where it is, and is not lost sight of. */
+static void keep_broken(struct lines *lines)
+{
+	static struct lines *broken;
+
+	lines->next_broken = broken;
+	broken = lines;
 }
 
 void lines_free(struct lines *lines)
 {
-	if (!lines)
+	if (lines && lines->is_broken)
+		keep_broken(lines);
+	if (!lines || lines->is_broken)
 		return;
 	for (size_t i = 0; i < lines->units.n; i++)
 		scopes_fini(&lines->units.v[i].scopes);
-	for (size_t i = 0; i < lines->full_paths.n; i++)
-		free(lines->full_paths.v[i]);
+	for (size_t i = 0; i < lines->texts.n; i++)
+		free(lines->texts.v[i]);
 	array_fini(&lines->units);
-	array_fini(&lines->full_paths);
+	array_fini(&lines->texts);
 	spans_fini(&lines->spans);
 	qualified_fini(&lines->qualified);
-	hashmap_fini(&lines->paths);
+	hashmap_fini(&lines->by_text);
 	dwarf_end(lines->dwarf);
 	dwarf_end(lines->supplement);
 	free(lines);
@@ -174,27 +223,54 @@ static void read_unit(struct lines *lines, struct unit *unit)
 	lines->nscopes += unit->scopes.v.n;
 }
 
+/* What was made of a text of libdw's before; NULL: nothing yet. */
+static const char *known_text(struct lines *lines, const char *text)
+{
+	uint64_t index;
+
+	return hashmap_get(&lines->by_text, (uint64_t)(uintptr_t)text, &index)
+	               ? lines->texts.v[index]
+	               : NULL;
+}
+
+static const char *keep_text(struct lines *lines, const char *text, char *made)
+{
+	lines->texts_len += strlen(made);
+	hashmap_put(&lines->by_text, (uint64_t)(uintptr_t)text, lines->texts.n);
+	array_push(&lines->texts, made);
+	return made;
+}
+
+/* A text of a unit, for whoever reads it when a crash is no longer contained: what is
+ * in a file that libdw has mapped is copied. */
+static const char *stable_text(struct lines *lines, struct unit *unit, const char *text)
+{
+	const char *known;
+
+	if (!text || !unit->is_skeleton)
+		return text;
+	known = known_text(lines, text);
+	if (known || lines->texts_len > TEXTS_MAX)
+		return known;
+	return keep_text(lines, text, xasprintf("%.*s", TEXT_MAX, text));
+}
+
 /* A file's path, with the directory of the compilation if it is relative. */
 static const char *full_path(struct lines *lines, struct unit *unit, const char *path)
 {
-	uint64_t key = (uint64_t)(uintptr_t)path, index;
 	Dwarf_Attribute attribute;
-	const char *dir = NULL;
-	char *full;
+	const char *dir = NULL, *known;
 
 	if (!path || path[0] == '/' || path[0] == '<')
-		return path;
-	if (hashmap_get(&lines->paths, key, &index))
-		return lines->full_paths.v[index];
+		return stable_text(lines, unit, path);
+	known = known_text(lines, path);
+	if (known)
+		return known;
 	if (dwarf_attr(&unit->die, DW_AT_comp_dir, &attribute))
 		dir = dwarf_formstring(&attribute);
-	if (!dir || lines->paths_len > PATHS_MAX)
-		return path;
-	full = xasprintf("%.4096s/%.4096s", dir, path);
-	lines->paths_len += strlen(full);
-	hashmap_put(&lines->paths, key, lines->full_paths.n);
-	array_push(&lines->full_paths, full);
-	return full;
+	if (!dir || lines->texts_len > TEXTS_MAX)
+		return stable_text(lines, unit, path);
+	return keep_text(lines, path, xasprintf("%.4096s/%.4096s", dir, path));
 }
 
 /* The row of the table of lines that an address is in. */
@@ -235,13 +311,15 @@ static const char *text_of(Dwarf_Die *die, unsigned name)
 	return text && text[0] != '\0' ? text : NULL;
 }
 
-static const char *name_of(struct lines *lines, Dwarf_Die *die)
+static const char *name_of(struct lines *lines, struct unit *unit, Dwarf_Die *die)
 {
 	const char *name = text_of(die, DW_AT_linkage_name);
 
 	if (!name)
 		name = text_of(die, DW_AT_MIPS_linkage_name);
-	return name ? name : qualified_name(&lines->qualified, die);
+	if (!name)
+		name = qualified_name(&lines->qualified, die);
+	return stable_text(lines, unit, name);
 }
 
 /* Where an inlined function was called: the place in the one around it. */
@@ -269,7 +347,7 @@ static size_t find_functions(struct lines *lines, struct unit *unit, uint32_t nu
 		struct scope *scope = &unit->scopes.v.v[number];
 		struct line_frame *frame = &frames[n++];
 
-		frame->name = name_of(lines, &scope->die);
+		frame->name = name_of(lines, unit, &scope->die);
 		frame->start_line = number_of(&scope->die, DW_AT_decl_line);
 		if (!scope->inlined)
 			break;
@@ -282,20 +360,43 @@ static size_t find_functions(struct lines *lines, struct unit *unit, uint32_t nu
 	return n;
 }
 
-size_t lines_find(struct lines *lines, uint64_t vaddr, struct line_frame *frames)
+struct search {
+	struct lines *lines;
+	uint64_t vaddr;
+	struct line_frame *frames;
+	size_t n;
+};
+
+static void find(void *arg)
 {
-	uint32_t number = spans_find(&lines->spans, vaddr);
+	struct search *search = arg;
+	struct lines *lines = search->lines;
+	uint32_t number = spans_find(&lines->spans, search->vaddr);
 	struct unit *unit;
 	bool found;
-	size_t n;
 
 	if (number == SPANS_NONE)
-		return 0;
+		return;
 	unit = &lines->units.v[number];
 	if (!unit->is_read)
 		read_unit(lines, unit);
+	search->frames[0] = (struct line_frame){0};
+	found = find_row(lines, unit, search->vaddr, &search->frames[0]);
+	search->n = find_functions(lines, unit,
+	                           spans_find(&unit->scopes.spans, search->vaddr),
+	                           search->frames);
+	if (search->n == 0)
+		search->n = found;
+}
+
+size_t lines_find(struct lines *lines, uint64_t vaddr, struct line_frame *frames)
+{
+	struct search search = {.lines = lines, .vaddr = vaddr, .frames = frames};
+
+	if (lines->is_broken)
+		return 0;
+	if (attempt(lines, find, &search))
+		return search.n;
 	frames[0] = (struct line_frame){0};
-	found = find_row(lines, unit, vaddr, &frames[0]);
-	n = find_functions(lines, unit, spans_find(&unit->scopes.spans, vaddr), frames);
-	return n > 0 ? n : found;
+	return 0;
 }

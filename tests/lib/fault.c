@@ -6,14 +6,11 @@
  *   FAULT_NTH    which of its calls, from 1 on; 0: none, they are only counted
  *   FAULT_ERRNO  the error; unless given, one that the call may well return
  *   FAULT_COUNTS a file to which "NAME N" is written for all functions at the end
- *   FAULT_TRACE  a file to which the callers of the failing call are written, innermost
- *                first, as backtrace_symbols_fd(3) has them
  * Calls are counted over all threads, and processes that share memory.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -47,7 +44,6 @@ static atomic_int ncounters;
 static const char *wanted;
 static long nth;
 static int wanted_error;
-static int trace_fd = -1;
 
 __attribute__((constructor)) static void begin(void)
 {
@@ -56,10 +52,6 @@ __attribute__((constructor)) static void begin(void)
 	nth = number ? strtol(number, NULL, 10) : 0;
 	wanted_error = error ? (int)strtol(error, NULL, 10) : 0;
 	wanted = getenv("FAULT_CALL");
-	/* The first call loads a library, and allocates. */
-	if (getenv("FAULT_TRACE") && backtrace((void *[1]){NULL}, 1) > 0)
-		trace_fd = syscall(SYS_openat, AT_FDCWD, getenv("FAULT_TRACE"),
-		                   O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 }
 
 __attribute__((destructor)) static void end(void)
@@ -73,14 +65,6 @@ __attribute__((destructor)) static void end(void)
 		fclose(f);
 }
 
-static void tell_callers(void)
-{
-	void *callers[64];
-
-	if (trace_fd >= 0)
-		backtrace_symbols_fd(callers, backtrace(callers, 64), trace_fd);
-}
-
 /* Whether this call is the one; if so, errno is set. Counts from begin() on. */
 static bool fails(struct counter *counter)
 {
@@ -90,7 +74,6 @@ static bool fails(struct counter *counter)
 		counters[atomic_fetch_add(&ncounters, 1)] = counter;
 	if (n != nth || !wanted || strcmp(wanted, counter->name) != 0)
 		return false;
-	tell_callers();
 	errno = wanted_error ? wanted_error : counter->error;
 	return true;
 }
