@@ -32,7 +32,12 @@
 #include "target/tracer.h"
 #include "unwind/unwind.h"
 
-#define SHOT_NOINLINE   __attribute__((noinline, noclone, unused)) PLAIN
+/* clang makes no clones, and has no word for that. */
+#ifdef __clang__
+#define SHOT_NOINLINE __attribute__((noinline, unused)) PLAIN
+#else
+#define SHOT_NOINLINE __attribute__((noinline, noclone, unused)) PLAIN
+#endif
 #define SHOT_MAX_FRAMES 600
 #define SHOT_WINDOW     (64 * 1024)
 

@@ -22,7 +22,12 @@
 #include <time.h>
 #include <unistd.h>
 
+/* clang makes no clones, and has no word for that. */
+#ifdef __clang__
+#define VICTIM_NOINLINE __attribute__((noinline, unused))
+#else
 #define VICTIM_NOINLINE __attribute__((noinline, noclone, unused))
+#endif
 
 /* Keeps a call from becoming a jump, so that its caller stays on the stack. */
 #define VICTIM_STAY() __asm__ volatile("" ::: "memory")
