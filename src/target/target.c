@@ -124,11 +124,27 @@ static pid_t find_live_thread(const struct target *target)
 	return found;
 }
 
+/* With that of another pid namespace we would read of one process and trace another. */
+static bool proc_is_ours(void)
+{
+	char link[16];
+	ssize_t n = readlink("/proc/self", link, sizeof link - 1);
+
+	if (n <= 0)
+		return false;
+	link[n] = '\0';
+	return strtol(link, NULL, 10) == getpid();
+}
+
 static int open_proc(pid_t pid, struct error *err)
 {
 	char path[32];
 	int fd;
 
+	if (!proc_is_ours())
+		return error_set(err, EXIT_CODE_FAILURE,
+		                 "no /proc of this pid namespace is mounted here, and "
+		                 "everything is read from it: mount -t proc proc /proc");
 	snprintf(path, sizeof path, "/proc/%d", pid);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0)
@@ -136,10 +152,6 @@ static int open_proc(pid_t pid, struct error *err)
 	if (errno != ENOENT)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot open %s: %s", path,
 		                 strerror(errno));
-	if (access("/proc/self", F_OK) < 0)
-		return error_set(err, EXIT_CODE_FAILURE,
-		                 "no /proc of this pid namespace is mounted here, and "
-		                 "everything is read from it: mount -t proc proc /proc");
 	if (kill(pid, 0) == 0 || errno == EPERM)
 		return error_set(
 		        err, EXIT_CODE_REFUSED,
