@@ -7,6 +7,9 @@
  * that sampling uses are kept, and all others dropped, before the first of these
  * bytes is read. Root without them is a user who owns root's files.
  *
+ * Root in a container mostly has DAC_OVERRIDE and not DAC_READ_SEARCH. Files of other
+ * users, their /proc files among them, are then read by the right to write to them.
+ *
  * Without the right to trace anybody, all of them are kept: the kernel then lets us
  * trace whom it does because there is no capability that they have and we do not.
  *
@@ -42,8 +45,8 @@
  * directory. */
 #define FOR_OUTPUT (BIT(CAP_DAC_OVERRIDE) | BIT(CAP_CHOWN) | BIT(CAP_FOWNER))
 
-/* Something was kept for the output; set while there is one thread. */
-static bool kept_for_output;
+/* What was kept for the output; set while there is one thread. */
+static uint64_t kept_for_output;
 
 struct capabilities {
 	uint64_t effective, permitted, inheritable;
@@ -93,13 +96,15 @@ uint64_t privilege_drop(const struct privilege_wants *wants)
 		return 0;
 	if (!(caps.effective & BIT(CAP_SYS_PTRACE)))
 		return caps.permitted;
+	if (!(caps.permitted & BIT(CAP_DAC_READ_SEARCH)))
+		keep |= BIT(CAP_DAC_OVERRIDE);
 	/* The kernel asks for no less. */
 	if (wants->kernel_stacks)
 		keep |= BIT(CAP_SYS_ADMIN);
 	caps.effective &= keep;
 	caps.permitted &= keep | (wants->output ? FOR_OUTPUT : 0);
 	caps.inheritable = 0;
-	kept_for_output = (caps.permitted & FOR_OUTPUT) != 0;
+	kept_for_output = caps.permitted & FOR_OUTPUT & ~keep;
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	return set_capabilities(&caps) < 0 ? 0 : caps.permitted;
 }
@@ -109,11 +114,11 @@ static void set_output(bool permitted, bool effective)
 	struct capabilities caps;
 	uint64_t kept;
 
-	if (!kept_for_output || get_capabilities(&caps) < 0)
+	if (kept_for_output == 0 || get_capabilities(&caps) < 0)
 		return;
-	kept = caps.permitted & FOR_OUTPUT;
+	kept = caps.permitted & kept_for_output;
 	if (kept == 0 ||
-	    (permitted && (caps.effective & FOR_OUTPUT) == (effective ? kept : 0)))
+	    (permitted && (caps.effective & kept_for_output) == (effective ? kept : 0)))
 		return;
 	caps.effective = effective ? caps.effective | kept : caps.effective & ~kept;
 	if (!permitted)

@@ -272,6 +272,17 @@ static int probe_memory(const struct target *target)
 	return n < 0 ? (int)-n : 0;
 }
 
+/* Permission to trace is asked for when it is read; to open it takes that of files. */
+static int probe_file(const struct target *target)
+{
+	int fd = openat(target->proc_fd, "syscall", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
 void refusal_gather(const struct target *target, struct refusal_facts *facts)
 {
 	struct procfs_stat stat = {0};
@@ -297,6 +308,7 @@ void refusal_gather(const struct target *target, struct refusal_facts *facts)
 	facts->yama_scope = read_yama_scope();
 	facts->ptrace_probe_errno = tracer_probe(target->pid);
 	facts->memory_probe_errno = probe_memory(target);
+	facts->file_probe_errno = probe_file(target);
 }
 
 /*
@@ -531,12 +543,23 @@ static bool undetermined(const struct verdict *v)
 	                      : how_to_get_rights(v->facts));
 }
 
+static bool check_files(const struct verdict *v)
+{
+	return v->facts->memory_probe_errno == 0 && v->facts->file_probe_errno == EACCES &&
+	       refuse(v,
+	              "%s may be traced, but what /proc tells of its threads may not be "
+	              "read: for another user's process that takes CAP_DAC_READ_SEARCH "
+	              "besides CAP_SYS_PTRACE (docker, podman: "
+	              "--cap-add=DAC_READ_SEARCH), or run cprof-attach as root (sudo)",
+	              v->name);
+}
+
 typedef bool (*check)(const struct verdict *v);
 
 /* Whatever our rights are. */
 static const check absolute[] = {
-        check_ourselves, check_kernel_thread, check_ended,
-        check_32bit,     check_traced,        check_ptrace_callable,
+        check_ourselves, check_kernel_thread,   check_ended, check_32bit,
+        check_traced,    check_ptrace_callable, check_files,
 };
 
 /* Why memory could not be read. The last always answers. */

@@ -47,6 +47,8 @@ struct refusal_facts {
 	int ptrace_probe_errno; /* of a harmless ptrace call; ESRCH is the good answer,
 				   EPERM or ENOSYS mean that the call is forbidden */
 	int memory_probe_errno; /* of reading the target's memory; 0 is good */
+	int file_probe_errno;   /* of opening a /proc file that only its user and those
+				   who may read all files can open; 0 is good */
 };
 
 /* Looks at everything and changes nothing; no thread is stopped. */

@@ -296,6 +296,24 @@ def test_without_the_capability():
     permitted(same.pid, "but one with as few rights may be profiled", prefix=prefix)
 
 
+def with_capabilities(*names):
+    some = ",".join(["-all"] + ["+" + name for name in names])
+    return [procs.program("setpriv"), "--bounding-set", some, "--inh-caps", "-all"]
+
+
+def test_in_a_container():
+    """Root there may write to all files, and so read them; or not even that."""
+    need_root()
+    need_to_attach()
+    victim = python("print('ready', flush=True)\nwhile True: pass", **AS_NOBODY)
+    usual = with_capabilities("chown", "dac_override", "fowner", "setuid", "setgid", "kill",
+                              "sys_ptrace")
+    profile = permitted(victim.pid, "a container with SYS_PTRACE: a user's process", prefix=usual)
+    tap.at_least(profile.total("samples") if profile else 0, 1, "and it is sampled")
+    refused(victim.pid, ["CAP_DAC_READ_SEARCH"], "one that has nothing else",
+            prefix=with_capabilities("sys_ptrace"))
+
+
 def need_user_namespaces():
     unshare = procs.program("unshare")
     if subprocess.run([unshare, "-U", "true"], stderr=subprocess.DEVNULL,
@@ -388,6 +406,16 @@ def test_without_proc():
     if done.returncode == 77:
         tap.skip("/proc cannot be taken away here")
     tap.equal(done.returncode, 1, "without /proc: status 1")
+    tap.contains(done.stderr.decode(), "mount -t proc proc /proc", "and what to do")
+
+
+def test_proc_of_another_namespace():
+    """Its numbers are those of other processes."""
+    need_root()
+    unshare = procs.program("unshare")
+    done = attach("2", prefix=[unshare, "-p", "-f", "sh", "-c", 'sleep 60 & "$@"; s=$?; '
+                               "kill $!; exit $s", "sh"])
+    tap.equal(done.returncode, 1, "with the /proc of another pid namespace: status 1")
     tap.contains(done.stderr.decode(), "mount -t proc proc /proc", "and what to do")
 
 

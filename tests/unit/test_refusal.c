@@ -136,6 +136,24 @@ static void test_what_no_right_overcomes(void **state)
 }
 
 /* These come before the question of rights: rights would not help. */
+/* Rights to trace and none to read files: setcap, or a container that drops them all. */
+static void test_files_closed(void **state)
+{
+	struct refusal_facts f = permitted();
+
+	(void)state;
+	f.have_cap_sys_ptrace = true;
+	f.file_probe_errno = EACCES;
+	refused(&f, "/proc", "CAP_DAC_READ_SEARCH");
+	/* Only what is known to matter; and first that which matters more. */
+	f.file_probe_errno = ENOENT;
+	check_permitted(&f);
+	f = denied();
+	f.target.uid[0] = OTHER;
+	f.file_probe_errno = EACCES;
+	refused(&f, "belongs to");
+}
+
 static void test_absolute_before_rights(void **state)
 {
 	struct refusal_facts f = denied();
@@ -507,6 +525,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_permitted),
 	        cmocka_unit_test(test_what_no_right_overcomes),
+	        cmocka_unit_test(test_files_closed),
 	        cmocka_unit_test(test_absolute_before_rights),
 	        cmocka_unit_test(test_ptrace_forbidden),
 	        cmocka_unit_test(test_another_user),
