@@ -117,6 +117,7 @@ static int block_signals(struct session *session, struct error *err)
 	sigaddset(&set, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* of messages, too: stderr may be a file */
 	session->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (session->signal_fd < 0)
 		return error_set(err, EXIT_CODE_FAILURE, "cannot receive signals: %s",
@@ -380,7 +381,7 @@ static void wait_for_sampler(struct session *session)
 	        {.fd = session->signal_fd, .events = POLLIN},
 	};
 
-	while (!fds[0].revents) {
+	while (!fds[0].revents && !atomic_load(&sampler_stats(session->sampler)->done)) {
 		show_progress(session);
 		if (poll(fds, 2, patience_ms(session)) < 0 && errno != EINTR)
 			break;

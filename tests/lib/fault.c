@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -241,6 +242,7 @@ WRAP(int, pthread_create,
 WRAP(int, fork, (void), (), EAGAIN, -1)
 WRAP(int, pipe2, (int fds[2], int flags), (fds, flags), EMFILE, -1)
 WRAP(int, eventfd, (unsigned n, int flags), (n, flags), EMFILE, -1)
+WRAP(int, eventfd_write, (int fd, eventfd_t value), (fd, value), EAGAIN, -1)
 WRAP(int, timerfd_create, (int clock, int flags), (clock, flags), EMFILE, -1)
 WRAP(int, timerfd_settime,
      (int fd, int flags, const struct itimerspec *when, struct itimerspec *old),
