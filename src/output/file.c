@@ -9,7 +9,9 @@
  * would have it. In a directory where everyone may make links (/tmp), the kernel
  * refuses to follow those of others; so the link is followed by the kernel, with
  * stat(), and the path that we found ourselves counts only if it leads to the same
- * file. A link that leads nowhere cannot be compared, and is refused.
+ * file. A link that leads nowhere cannot be compared, and is refused. Where that sysctl
+ * (fs.protected_symlinks) is not set we go by the same rule; and what somebody else has
+ * put into such a directory, waiting for us, gets no owner and no mode from him.
  *
  * Between the check before a run and the writing after it a directory may be
  * exchanged for a link to another one. So a place that was checked is kept, with its
@@ -30,6 +32,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/privilege.h"
 
@@ -182,12 +185,63 @@ static int find_new_place(const char *name, struct place *place, struct error *e
 	return 0;
 }
 
+/* A directory where everyone may make files, and has made this one. */
+static bool is_anothers(const struct stat *dir, const struct stat *st)
+{
+	return (dir->st_mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH) &&
+	       st->st_uid != geteuid() && st->st_uid != dir->st_uid;
+}
+
+/* A link, FIFO or the like that somebody else may have laid out for us. */
+static bool is_trap(const char *path)
+{
+	struct stat st, dir;
+	struct place place;
+	bool trap;
+
+	if (lstat(path, &st) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+		return false;
+	place = (struct place){.dir_fd = -1};
+	set_path(&place, path);
+	trap = stat(place.dir, &dir) == 0 && is_anothers(&dir, &st);
+	place_fini(&place);
+	return trap;
+}
+
+/* The same of each directory on the way. */
+static int refuse_traps(const char *name, struct error *err)
+{
+	char *path = xstrdup(name), *slash = path;
+	int status = 0;
+
+	do {
+		slash = *slash ? strchr(slash + 1, '/') : NULL;
+		if (slash)
+			*slash = '\0';
+		if (is_trap(path))
+			status = error_set(err, EXIT_CODE_FAILURE,
+			                   "cannot write '%s': another user has put '%s' "
+			                   "where everybody may make files; name a file "
+			                   "elsewhere with -o",
+			                   name, path);
+		if (slash)
+			*slash = '/';
+	} while (slash && status == 0);
+	free(path);
+	return status;
+}
+
 static int find_place(const char *name, struct place *place, struct error *err)
 {
 	struct stat st;
+	bool is_link;
 
 	*place = (struct place){.dir_fd = -1};
-	if (stat(name, &place->st) != 0) {
+	if (refuse_traps(name, err) != 0)
+		return -1;
+	/* What is no link now is not followed if it becomes one. */
+	is_link = lstat(name, &place->st) == 0 && S_ISLNK(place->st.st_mode);
+	if ((is_link ? stat : lstat)(name, &place->st) != 0) {
 		if (errno == ENOENT)
 			return find_new_place(name, place, err);
 		return explain(name, name, errno, err);
@@ -197,7 +251,9 @@ static int find_place(const char *name, struct place *place, struct error *err)
 	place->exists = true;
 
 	/* /dev/stdout may lead to a file that is not where its link says. */
-	char *path = S_ISREG(place->st.st_mode) ? realpath(name, NULL) : NULL;
+	char *path = NULL;
+	if (S_ISREG(place->st.st_mode))
+		path = is_link ? realpath(name, NULL) : xstrdup(name);
 	place->in_place = !path || stat(path, &st) != 0 || st.st_dev != place->st.st_dev ||
 	                  st.st_ino != place->st.st_ino;
 	set_path(place, place->in_place ? name : path);
@@ -255,11 +311,24 @@ static int write_all(int fd, const void *data, size_t len)
 	return status;
 }
 
+static int open_in_place(const char *name, const struct place *place)
+{
+	int flags = O_WRONLY | O_NOCTTY | O_CLOEXEC, fd;
+
+	if (!S_ISFIFO(place->st.st_mode))
+		return open(name, flags);
+	fd = open(name, flags | O_NONBLOCK);
+	if (fd >= 0 || errno != ENXIO)
+		return fd;
+	log_info("waiting for somebody to read '%s' (Ctrl-C gives up)", name);
+	return open(name, flags);
+}
+
 /* The name may lead elsewhere by now: nothing is changed before that is known. */
 static int write_in_place(const char *name, const struct place *place, const void *data,
                           size_t len)
 {
-	int fd = open(name, O_WRONLY | O_NOCTTY | O_CLOEXEC), status = 0;
+	int fd = open_in_place(name, place), status = 0;
 	struct stat st;
 
 	if (fd < 0)
@@ -330,10 +399,11 @@ static int open_temporary(int dir_fd)
 /* A file that is replaced leaves its owner, if we may, and mode to the new one. */
 static void inherit(int fd, const struct place *place)
 {
-	struct stat old;
+	struct stat old, dir;
 
 	if (fstatat(place->dir_fd, place->base, &old, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    !S_ISREG(old.st_mode))
+	    !S_ISREG(old.st_mode) || fstat(place->dir_fd, &dir) != 0 ||
+	    is_anothers(&dir, &old))
 		return;
 	if (fchown(fd, old.st_uid, old.st_gid) != 0)
 		errno = 0; /* then it is ours */

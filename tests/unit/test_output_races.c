@@ -23,6 +23,8 @@
 
 #include "output/file.h"
 
+#define NOBODY 65534
+
 static char dir[PATH_MAX];
 static struct error err;
 
@@ -49,6 +51,7 @@ static void assert_content(const char *name, const char *content)
 static int setup(void **state)
 {
 	(void)state;
+	umask(022);
 	strcpy(dir, "/tmp/cprof-races-XXXXXX");
 	if (!mkdtemp(dir) || chdir(dir) != 0 || mkdir("d", 0755) != 0)
 		return -1;
@@ -146,6 +149,44 @@ static void test_link_in_the_way(void **state)
 	assert_int_equal(after.st_mode & 0100, 0);
 }
 
+/* In a directory like /tmp, where it has been waiting for us. */
+static void test_anothers_link(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod("d", 01777), 0);
+	assert_int_equal(symlink("../prey", "d/a"), 0);
+	assert_int_equal(symlink("..", "d/up"), 0);
+	assert_int_equal(check("d/a"), 0);
+	assert_int_equal(lchown("d/a", NOBODY, NOBODY), 0);
+	assert_int_equal(lchown("d/up", NOBODY, NOBODY), 0);
+	assert_int_equal(check("d/a"), -1);
+	assert_non_null(strstr(err.text, "another user has put 'd/a'"));
+	output_file_forget();
+	assert_int_equal(put("d/a", "new"), -1);
+	assert_int_equal(put("d/up/prey", "new"), -1);
+	assert_content("prey", "prey");
+}
+
+static void test_anothers_file(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod("d", 01777), 0);
+	make("d/a", "old");
+	assert_int_equal(chmod("d/a", 0666), 0);
+	assert_int_equal(chown("d/a", NOBODY, NOBODY), 0);
+	assert_int_equal(put("d/a", "new"), 0);
+	assert_content("d/a", "new");
+	assert_int_equal(stat("d/a", &st), 0);
+	assert_int_equal(st.st_uid, 0);
+	assert_int_equal(st.st_mode & 002, 0);
+}
+
 static void test_file_becomes_a_link(void **state)
 {
 	(void)state;
@@ -217,6 +258,8 @@ int main(void)
 	        TEST(test_directory_becomes_a_link),
 	        TEST(test_directory_with_an_old_file_becomes_a_link),
 	        TEST(test_link_in_the_way),
+	        TEST(test_anothers_link),
+	        TEST(test_anothers_file),
 	        TEST(test_file_becomes_a_link),
 	        TEST(test_fifo_becomes_a_link),
 	        TEST(test_temporary_names_are_taken),
