@@ -18,9 +18,13 @@
 static void hold_standard_descriptors(void)
 {
 	for (int fd = 0; fd <= 2; fd++) {
-		if (fcntl(fd, F_GETFD) < 0 &&
-		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
-			_exit(EXIT_CODE_FAILURE);
+		if (fcntl(fd, F_GETFD) == 0 || errno != EBADF ||
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) == fd)
+			continue;
+		log_error("descriptor %d is closed, and /dev/null cannot be had in its "
+		          "place: %s",
+		          fd, strerror(errno));
+		_exit(EXIT_CODE_FAILURE);
 	}
 }
 
