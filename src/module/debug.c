@@ -79,9 +79,10 @@ bool debug_link_parse(struct module_view section, struct debug_link *link)
 struct search {
 	struct debug_file *debug;
 	const struct elf_image *image;
-	const struct debug_link *link; /* NULL: there is none */
-	const char *dir;               /* where the program lies, to go with the link */
-	bool is_foreign;               /* the root is not the one that dir is in */
+	const struct debug_link *link;    /* NULL: there is none */
+	const char *dir;                  /* where the program lies, to go with the link */
+	bool is_foreign;                  /* the root is not the one that dir is in */
+	const struct root_reader *reader; /* NULL: nobody but us */
 };
 
 static bool same_file(int fd, int other)
@@ -113,7 +114,7 @@ static bool try_file(const struct search *search, int root, const char *path, bo
 {
 	struct debug_file *debug = search->debug;
 	size_t *total = search->image->total, held = *total;
-	int fd = root_open_file(root, path, ROOT_FOLLOW);
+	int fd = root_open_file(root, path, ROOT_FOLLOW, search->reader);
 
 	if (fd < 0)
 		return false;
@@ -178,6 +179,7 @@ void debug_file_find(struct debug_file *debug, const struct target *target,
                      struct elf_image *image, const char *path)
 {
 	struct debug_link link;
+	struct root_reader reader;
 	struct search search = {.debug = debug, .image = image};
 	const char *slash = strrchr(path, '/');
 	char *dir = xstrndup(path, slash ? (size_t)(slash - path) : 0);
@@ -185,6 +187,10 @@ void debug_file_find(struct debug_file *debug, const struct target *target,
 	bool is_ours = root >= 0 && root_is_ours(root), found = false;
 
 	search.dir = dir;
+	if (target) {
+		reader = root_reader_of(target);
+		search.reader = &reader;
+	}
 	if (slash && debug_link_parse(elf_image_section(image, MODULE_DEBUGLINK), &link))
 		search.link = &link;
 	if (root >= 0) {

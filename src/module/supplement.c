@@ -3,7 +3,8 @@
  * dwz takes what several debug files have in common and puts it into another file,
  * the supplement; the section .gnu_debugaltlink of each names it and has its build id.
  * It lies where that says, or below /usr/lib/debug by its build id, in the target's
- * root or in ours; and where it does not, a debuginfod server may have it.
+ * root or in ours; and where it does not, a debuginfod server may have it. In our root
+ * a file of another one names debug files alone.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -19,12 +20,14 @@
 #include "module/fetch.h"
 #include "target/root.h"
 
-#define BUILD_ID_DIR "/usr/lib/debug/.build-id"
+#define DEBUG_DIR    "/usr/lib/debug"
+#define BUILD_ID_DIR DEBUG_DIR "/.build-id"
 
 /* What .gnu_debugaltlink says. */
 struct alt_link {
 	const char *name; /* absolute, or from the directory of the file that says so */
 	char build_id[2 * ELF_BUILD_ID_MAX + 1];
+	const struct root_reader *reader; /* for whom it is opened; NULL: for us */
 };
 
 /* "/usr/lib/debug/.dwz/x86_64-linux-gnu/libfoo.debug\0", then the build id. */
@@ -34,6 +37,7 @@ static bool parse_link(struct module_view section, struct alt_link *link)
 	const uint8_t *id;
 	size_t len;
 
+	*link = (struct alt_link){0};
 	if (!section.data)
 		return false;
 	link->name = reader_cstr(&r);
@@ -64,7 +68,7 @@ static struct elf_image *accept(const struct alt_link *link, size_t *total, int 
 static struct elf_image *try_file(const struct alt_link *link, size_t *total, int root,
                                   const char *path)
 {
-	int fd = root_open_file(root, path, ROOT_FOLLOW);
+	int fd = root_open_file(root, path, ROOT_FOLLOW, link->reader);
 	struct elf_image *image = fd < 0 ? NULL : accept(link, total, fd);
 
 	if (image)
@@ -72,15 +76,23 @@ static struct elf_image *try_file(const struct alt_link *link, size_t *total, in
 	return image;
 }
 
+static bool is_debug_file(const char *path)
+{
+	return strncmp(path, DEBUG_DIR "/", strlen(DEBUG_DIR "/")) == 0 &&
+	       !strstr(path, "/../");
+}
+
 static struct elf_image *try_root(const struct alt_link *link, size_t *total, int root,
-                                  const char *dir)
+                                  const char *dir, bool is_foreign)
 {
 	char *named = link->name[0] == '/' ? xstrdup(link->name)
 	                                   : xasprintf("%s/%s", dir, link->name);
 	char *by_id = xasprintf(BUILD_ID_DIR "/%.2s/%s.debug", link->build_id,
 	                        link->build_id + 2);
-	struct elf_image *found = try_file(link, total, root, named);
+	struct elf_image *found = NULL;
 
+	if (!is_foreign || is_debug_file(named))
+		found = try_file(link, total, root, named);
 	if (!found)
 		found = try_file(link, total, root, by_id);
 	free(named);
@@ -93,21 +105,28 @@ struct elf_image *debug_supplement_find(const struct target *target,
 {
 	struct alt_link link;
 	const char *slash = strrchr(path, '/');
+	struct root_reader reader;
 	struct elf_image *found = NULL;
+	bool is_ours;
 	char *dir;
 	int root;
 
 	if (!parse_link(elf_image_section(image, MODULE_DEBUGALTLINK), &link))
 		return NULL;
 	dir = xstrndup(path, slash ? (size_t)(slash - path) : 0);
+	if (target) {
+		reader = root_reader_of(target);
+		link.reader = &reader;
+	}
 	root = target ? root_open(target) : -1;
+	is_ours = root >= 0 && root_is_ours(root);
 	if (root >= 0) {
-		found = try_root(&link, image->total, root, dir);
+		found = try_root(&link, image->total, root, dir, false);
 		close(root);
 	}
-	root = found ? -1 : open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	root = found || is_ours ? -1 : open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root >= 0) {
-		found = try_root(&link, image->total, root, dir);
+		found = try_root(&link, image->total, root, dir, target != NULL);
 		close(root);
 	}
 	free(dir);

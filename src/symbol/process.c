@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /tmp is everybody's, so a perf map is believed only if it is a regular file,
- * no symlink, of the process's user, of root, or of our own user. The process
+ * no symlink, of the process's user, of root, or of our own user, and its user may read
+ * it: in a mount namespace of his own he can put any file there. The process
  * names it with the pid that it knows itself by, in its own root. Whoever is
  * used to perf may have copied it from a container to where perf looks, our own
  * /tmp, under the pid that we know.
@@ -47,6 +48,7 @@ struct place {
 struct symbol_process {
 	struct place places[2];
 	uid_t uid;
+	struct root_reader reader;
 	int fd; /* the file as it was seen last; -1: none */
 	bool is_read;
 	struct stat read; /* the file that `map` is of, as it then was */
@@ -69,9 +71,9 @@ static int open_map(const struct symbol_process *process)
 {
 	for (size_t i = 0; i < 2; i++) {
 		const struct place *place = &process->places[i];
-		int fd = place->root < 0
-		                 ? place->root
-		                 : root_open_file(place->root, place->path, ROOT_NO_FOLLOW);
+		int fd = place->root < 0 ? place->root
+		                         : root_open_file(place->root, place->path,
+		                                          ROOT_NO_FOLLOW, &process->reader);
 
 		if (fd < 0)
 			continue;
@@ -129,6 +131,7 @@ struct symbol_process *symbol_process_new(const struct target *target, size_t *h
 	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
 		return process;
 	process->uid = status.uid[1];
+	process->reader = (struct root_reader){status.uid[3], status.gid[3]};
 	name_map(&process->places[0], root_open(target),
 	         status.ns_pid > 0 ? status.ns_pid : target->pid);
 	name_map(&process->places[1], open("/", O_PATH | O_DIRECTORY | O_CLOEXEC),

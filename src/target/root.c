@@ -69,13 +69,40 @@ int root_reopen(int path_fd)
 	return fd;
 }
 
-int root_open_file(int root, const char *path, enum root_follow follow)
+struct root_reader root_reader_of(const struct target *target)
+{
+	struct procfs_status status;
+	char text[4096];
+	ssize_t n = procfs_read_fixed(target->proc_fd, "status", text, sizeof text);
+
+	if (n < 0 || procfs_parse_status(text, (size_t)n, &status) < 0)
+		return (struct root_reader){(uid_t)-1, (gid_t)-1};
+	return (struct root_reader){status.uid[3], status.gid[3]};
+}
+
+/* By the file's mode alone: other groups and access lists are not looked at. */
+static bool may_read(const struct root_reader *reader, const struct stat *st)
+{
+	if (reader->uid == 0)
+		return true;
+	if (reader->uid == st->st_uid)
+		return st->st_mode & S_IRUSR;
+	return st->st_mode & (reader->gid == st->st_gid ? S_IRGRP : S_IROTH);
+}
+
+int root_open_file(int root, const char *path, enum root_follow follow,
+                   const struct root_reader *reader)
 {
 	int fd = root_open_path(root, path, follow == ROOT_FOLLOW ? 0 : O_NOFOLLOW);
+	struct stat st;
 
 	if (fd == -ENOSYS && root_is_ours(root)) {
 		fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
 		fd = fd < 0 ? -errno : fd;
+	}
+	if (fd >= 0 && reader && (fstat(fd, &st) < 0 || !may_read(reader, &st))) {
+		close(fd);
+		return -EACCES;
 	}
 	return fd < 0 ? fd : root_reopen(fd);
 }

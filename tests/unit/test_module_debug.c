@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,6 +26,8 @@
 #include "module/unxz.h"
 #include "other_root.h"
 #include "target/root.h"
+
+#define NOBODY 65534
 
 #define BUILD_ID_DIR "/usr/lib/debug/.build-id/00"
 /* The fixture's id is 00 01 02 … 13. */
@@ -377,23 +380,67 @@ static void test_root_files(void **state)
 	assert_true(root_is_ours(ours));
 	other_root_put(f, "/tmp/file", "text", 4);
 	assert_int_equal(symlink("file", name), 0);
-	fd = root_open_file(root, "/tmp/file", ROOT_NO_FOLLOW);
+	fd = root_open_file(root, "/tmp/file", ROOT_NO_FOLLOW, NULL);
 	assert_true(fd >= 0);
 	close(fd);
-	fd = root_open_file(root, "/tmp/link", ROOT_FOLLOW);
+	fd = root_open_file(root, "/tmp/link", ROOT_FOLLOW, NULL);
 	assert_true(fd >= 0);
 	close(fd);
-	assert_true(root_open_file(root, "/tmp/link", ROOT_NO_FOLLOW) < 0);
-	assert_true(root_open_file(root, "/tmp", ROOT_NO_FOLLOW) < 0);
-	assert_true(root_open_file(root, "/tmp/none", ROOT_FOLLOW) < 0);
+	assert_true(root_open_file(root, "/tmp/link", ROOT_NO_FOLLOW, NULL) < 0);
+	assert_true(root_open_file(root, "/tmp", ROOT_NO_FOLLOW, NULL) < 0);
+	assert_true(root_open_file(root, "/tmp/none", ROOT_FOLLOW, NULL) < 0);
 	/* The root outlives the process. */
 	other_root_end(f);
 	assert_true(root_open(f->target) < 0);
-	fd = root_open_file(root, "/tmp/file", ROOT_NO_FOLLOW);
+	fd = root_open_file(root, "/tmp/file", ROOT_NO_FOLLOW, NULL);
 	assert_true(fd >= 0);
 	close(fd);
 	close(root);
 	close(ours);
+	free(name);
+}
+
+static int open_for(int root, uid_t uid, gid_t gid)
+{
+	const struct root_reader reader = {uid, gid};
+	int fd = root_open_file(root, "/tmp/file", ROOT_FOLLOW, &reader);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+/* What the target's user could not read itself is not read for it. */
+static void test_root_files_of_others(void **state)
+{
+	struct other_root *f = need(state);
+	int root = root_open(f->target);
+	struct root_reader reader = root_reader_of(f->target);
+	char *name;
+	struct stat st;
+
+	other_root_put(f, "/tmp/file", "text", 4);
+	name = other_root_path(f, "/tmp/file");
+	assert_int_equal(stat(name, &st), 0);
+	assert_int_equal(reader.uid, st.st_uid);
+	assert_int_equal(reader.gid, st.st_gid);
+	assert_int_equal(chmod(name, 0600), 0);
+	assert_int_equal(open_for(root, st.st_uid, st.st_gid), 0);
+	assert_int_equal(open_for(root, 0, 0), 0);
+	assert_int_equal(open_for(root, NOBODY, st.st_gid), -EACCES);
+	assert_int_equal(chmod(name, 0640), 0);
+	assert_int_equal(open_for(root, NOBODY, st.st_gid), 0);
+	assert_int_equal(open_for(root, NOBODY, NOBODY), -EACCES);
+	assert_int_equal(chmod(name, 0604), 0);
+	assert_int_equal(open_for(root, NOBODY, NOBODY), 0);
+	assert_int_equal(open_for(root, NOBODY, st.st_gid), -EACCES);
+	/* Nobody knows whose it was. */
+	assert_int_equal(chmod(name, 0600), 0);
+	other_root_end(f);
+	reader = root_reader_of(f->target);
+	assert_int_equal(open_for(root, reader.uid, reader.gid), -EACCES);
+	close(root);
 	free(name);
 }
 
@@ -416,6 +463,8 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_symlinks_stay_inside, other_root_setup,
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_own_symbols_suffice, other_root_setup,
+	                                        other_root_teardown),
+	        cmocka_unit_test_setup_teardown(test_root_files_of_others, other_root_setup,
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_root_files, other_root_setup,
 	                                        other_root_teardown),

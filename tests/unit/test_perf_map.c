@@ -19,6 +19,8 @@
 #include "symbol/process.h"
 #include "symbol/symbol.h"
 
+#define NOBODY 65534
+
 static const struct symbol_options everything;
 
 static struct perf_map *parse(const char *text, size_t len)
@@ -405,6 +407,55 @@ static void test_renewed(void **state)
 	naming_fini(&naming);
 }
 
+static pid_t start_as_nobody(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	if (setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
+	    setresuid(NOBODY, NOBODY, NOBODY) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
+		raise(SIGSTOP);
+	_exit(1);
+}
+
+/* Root's own file, under that name by a mount of the process's, or a link. */
+static void test_not_for_its_user(void **state)
+{
+	pid_t pid;
+	char *name;
+	struct target *target;
+	struct naming naming;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	pid = start_as_nobody();
+	assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);
+	target = target_open(pid, NULL);
+	assert_non_null(target);
+	name = xasprintf("/tmp/perf-%d.map", pid);
+	for (mode_t mode = 0600; mode <= 0604; mode += 4) {
+		FILE *file = fopen(name, "we");
+
+		assert_non_null(file);
+		assert_true(fputs(fib, file) >= 0);
+		assert_int_equal(fclose(file), 0);
+		assert_int_equal(chmod(name, mode), 0);
+		naming_init(&naming, target);
+		expect_named(&naming, 0x7f0000001020,
+		             mode == 0600 ? "[anon]" : "JS:*fib /app/fib.js:1:13",
+		             mode == 0600 ? "" : "JS:*fib /app/fib.js:1:13");
+		naming_fini(&naming);
+		assert_int_equal(unlink(name), 0);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	target_free(target);
+	free(name);
+}
+
 /* As one copies it out of a container for perf: under the pid seen from here. */
 static void test_copied_out(void **state)
 {
@@ -438,6 +489,7 @@ int main(void)
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_not_believed, other_root_setup,
 	                                        other_root_teardown),
+	        cmocka_unit_test(test_not_for_its_user),
 	        cmocka_unit_test_setup_teardown(test_renewed, other_root_setup,
 	                                        other_root_teardown),
 	        cmocka_unit_test_setup_teardown(test_memory, other_root_setup,
