@@ -30,6 +30,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -513,6 +514,16 @@ static bool is_full(int dir_fd)
 	       (fs.f_files > 0 && fs.f_favail == 0);
 }
 
+/* Filters of containers that are older than faccessat2(2) refuse it with EPERM, which
+ * the C library takes for an answer. */
+static int check_access(int dir_fd, const char *path, int mode)
+{
+	if (faccessat(dir_fd, path, mode, AT_EACCESS) == 0 ||
+	    (errno == EPERM && syscall(SYS_faccessat, dir_fd, path, mode) == 0))
+		return 0;
+	return errno;
+}
+
 /* 0 or the errno that replacing would give. */
 static int check_directory(struct place *place)
 {
@@ -521,8 +532,10 @@ static int check_directory(struct place *place)
 
 	if (r < 0)
 		return -r;
-	if (faccessat(place->dir_fd, ".", W_OK | X_OK, AT_EACCESS) != 0 ||
-	    fstat(place->dir_fd, &dir) != 0)
+	r = check_access(place->dir_fd, ".", W_OK | X_OK);
+	if (r != 0)
+		return r;
+	if (fstat(place->dir_fd, &dir) != 0)
 		return errno;
 	if (is_removed(place->dir_fd))
 		return ENOENT;
@@ -558,12 +571,12 @@ int output_file_check(const char *name, int binary, struct error *err)
 	if (find_place(name, &place, err) != 0)
 		return -1;
 	subject = place.dir;
-	if (place.exists && faccessat(AT_FDCWD, name, W_OK, AT_EACCESS) != 0) {
+	if (place.exists)
+		errnum = check_access(AT_FDCWD, name, W_OK);
+	if (errnum != 0)
 		subject = name;
-		errnum = errno;
-	} else if (!place.in_place) {
+	else if (!place.in_place)
 		errnum = check_directory(&place);
-	}
 	int status = errnum == 0 ? 0 : explain(name, subject, errnum, err);
 	if (status == 0)
 		keep_checked(name, &place);

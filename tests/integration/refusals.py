@@ -27,6 +27,7 @@ AS_NOBODY = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_SET_DUMPABLE = 38, 22, 4
 SYS_PTRACE, SYS_PROCESS_VM_READV = 101, 310
+SYS_FACCESSAT2, SYS_OPENAT2, SYS_PIDFD_OPEN = 439, 437, 434
 
 
 def need_root():
@@ -372,6 +373,17 @@ def test_seccomp():
                 preexec_fn=forbid(SYS_PTRACE, error=error))
     refused(target.pid, ["seccomp filter"], "ptrace and process_vm_readv forbidden",
             preexec_fn=forbid(SYS_PTRACE, SYS_PROCESS_VM_READV))
+
+
+def test_seccomp_that_is_older():
+    """Calls that a container's filter does not know, and refuses instead of having none."""
+    path = os.path.join(procs.temp_dir(), "p.pb.gz")
+    newer = [SYS_FACCESSAT2, SYS_OPENAT2, SYS_PIDFD_OPEN]
+    done = subprocess.run([public_copy(profiler.PATH), "-p", str(sleeper().pid), "-d", "0.3",
+                           "-o", path], stderr=subprocess.PIPE, timeout=60, check=False,
+                          preexec_fn=forbid(*newer))
+    tap.equal(done.returncode, 0, "a filter without newer calls", done.stderr.decode())
+    tap.ok(os.path.exists(path), "and the profile is written")
 
 
 def test_seccomp_memory_alone():
