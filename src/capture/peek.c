@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "capture/activity.h"
 #include "capture/sampler_impl.h"
+#include "target/descriptor.h"
 #include "target/syscalls.h"
 
 /* A thread that ran while it was looked at is looked at again, so many times. */
@@ -285,6 +286,9 @@ static void stop_asleep(struct sampler *sampler, struct thread *thread)
 {
 	thread->sleep.retries = MAX_RETRIES; /* once a sleep */
 	if (!syscall_may_be_stopped(&thread->sleep.call))
+		return;
+	if (!descriptor_may_be_left(sampler_target_of(sampler, thread),
+	                            &thread->sleep.call))
 		return;
 	/* There the call would start anew, and sleep for its whole timeout again. */
 	if (activity_under_seccomp(sampler_target_of(sampler, thread), thread))

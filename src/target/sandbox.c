@@ -39,7 +39,7 @@ static const int refused[] = {
         /* programs and processes */
         SYS_execve, SYS_execveat, SYS_fork, SYS_vfork, SYS_process_vm_writev,
         SYS_process_madvise, SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo,
-        SYS_pidfd_send_signal, SYS_pidfd_getfd,
+        SYS_pidfd_send_signal,
         /* who we are and where */
         SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid,
         SYS_setfsuid, SYS_setfsgid, SYS_setgroups, SYS_personality, SYS_unshare, SYS_setns,

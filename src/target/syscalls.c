@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "target/syscalls.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
-
-#include "target/arch.h"
 
 /* Made from the kernel's headers when this is built: [0] = "read", … */
 static const char *const names[] = {
@@ -72,34 +72,48 @@ enum syscall_object syscall_object(long nr)
 	}
 }
 
-/* Of the calls whose EINTR can be undone: those that would wait too long then. */
-static bool restarts_timeout(const struct procfs_syscall *call)
+/*
+ * Of the calls whose EINTR can be undone: those that start again as if nothing had
+ * been. Not with a timeout, which would begin anew, and not where part of the work
+ * may have been done: then the call ends with that part, a short count.
+ */
+static bool restarts_unseen(const struct procfs_syscall *call)
 {
 	switch (call->nr) {
 #ifdef SYS_epoll_wait
 	case SYS_epoll_wait:
 #endif
 	case SYS_epoll_pwait:
-		return (int)call->args[3] > 0; /* milliseconds */
+		return (int)call->args[3] <= 0; /* milliseconds */
 #ifdef SYS_epoll_pwait2
 	case SYS_epoll_pwait2:
 #endif
 	case SYS_semtimedop:
-		return call->args[3] != 0;
+		return call->args[3] == 0;
 	case SYS_rt_sigtimedwait:
-		return call->args[2] != 0;
+		return call->args[2] == 0;
 	case SYS_io_getevents:
-		return call->args[4] != 0;
+		return call->args[4] == 0;
 #ifdef SYS_io_pgetevents
 	case SYS_io_pgetevents:
-		return call->args[4] != 0;
+		return call->args[4] == 0;
 #endif
-#ifdef SYS_io_uring_enter
-	case SYS_io_uring_enter:
-		return true; /* it may have one in its extended argument */
-#endif
+	/* Of these the descriptor has its say, too (descriptor.h). */
+	case SYS_read:
+	case SYS_readv:
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_connect:
+	case SYS_semop:
+		return true;
+	case SYS_recvfrom:
+		return (call->args[3] & MSG_WAITALL) == 0;
+	case SYS_recvmsg:
+		return (call->args[2] & MSG_WAITALL) == 0;
+	case SYS_write:
+		return call->args[2] <= PIPE_BUF; /* all of it or nothing, to a pipe */
 	default:
-		return false;
+		return false; /* io_uring_enter may have a timeout in its extended argument */
 	}
 }
 
@@ -141,9 +155,7 @@ bool syscall_may_be_stopped(const struct procfs_syscall *call)
 {
 	if (call->running)
 		return false;
-	if (arch_syscall_needs_restart(call->nr))
-		return !restarts_timeout(call);
-	return restarts_by_itself(call->nr);
+	return restarts_by_itself(call->nr) || restarts_unseen(call);
 }
 
 bool syscall_is_restart(long nr)

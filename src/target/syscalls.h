@@ -25,7 +25,8 @@ enum syscall_object syscall_object(long nr);
  * Whether a thread that sleeps in this call may be stopped for a moment and the
  * program will not know: the kernel restarts the call by itself with what is left
  * of its time, or returns an EINTR that can be undone (arch_syscall_needs_restart)
- * without a timeout that would begin anew. False for what is not known.
+ * without a timeout that would begin anew, and cannot have done part of its work. What
+ * it waits for must agree (descriptor_may_be_left). False for what is not known.
  */
 bool syscall_may_be_stopped(const struct procfs_syscall *call);
 

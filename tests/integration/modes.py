@@ -369,6 +369,23 @@ def test_unoptimised():
                            least=0.97)
 
 
+def test_patient():
+    """Who sleeps in a call that would not go on as if nothing had been is not stopped, not
+    even for a stack that is not complete without."""
+    for kind in ("plain", "timeout", "waitall", "lowat", "write"):
+        victim = Victim("patient", kind)
+        procs.wait_until("it sleeps", lambda: procs.state(victim.pid) == "S")
+        before = procs.status(victim.pid)["voluntary_ctxt_switches"]
+        run = profiler.profile(victim.pid, 1, "-m", "wall")
+        tap.equal(victim.process.poll(), None, "%s: it sleeps on" % kind, str(run))
+        after = procs.status(victim.pid).get("voluntary_ctxt_switches")
+        whole = any("main" in s.stack for s in run.profile.samples)
+        if kind == "plain":
+            tap.ok(whole, "plain: it was stopped for its stack, which is complete", str(run))
+        else:
+            tap.equal(after, before, "%s: and has not been stopped" % kind, str(run))
+
+
 def test_go():
     victim = Victim("go_pure")
     run = profiler.profile(victim.pid, 2, "-m", "wall")
@@ -459,6 +476,7 @@ if __name__ == "__main__":
         test_cpu_and_wall,
         test_last_mode_is_the_default,
         test_unoptimised,
+        test_patient,
         test_go,
         test_redis_idle,
         test_python_idle,

@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "capture/sleep.h"
@@ -187,6 +189,16 @@ static void test_syscalls(void **state)
 	call.args[3] = 1000; /* would begin anew */
 	assert_false(syscall_may_be_stopped(&call));
 	call.nr = SYS_close;
+	assert_false(syscall_may_be_stopped(&call));
+	call = (struct procfs_syscall){.nr = SYS_recvfrom};
+	assert_true(syscall_may_be_stopped(&call));
+	call.args[3] = MSG_WAITALL; /* would return what has come so far */
+	assert_false(syscall_may_be_stopped(&call));
+	call = (struct procfs_syscall){.nr = SYS_write, .args = {1, 0, PIPE_BUF}};
+	assert_true(syscall_may_be_stopped(&call));
+	call.args[2]++; /* may be half done */
+	assert_false(syscall_may_be_stopped(&call));
+	call.nr = SYS_sendto;
 	assert_false(syscall_may_be_stopped(&call));
 	call.nr = SYS_poll;
 	assert_true(syscall_may_be_stopped(&call));
