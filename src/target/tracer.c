@@ -177,12 +177,22 @@ static int restart(const struct tracer_stop *stop, const struct arch_prstatus *r
 	return 1;
 }
 
+/*
+ * Whether a call that was cut short may be our doing. A signal that the program ignores
+ * goes unseen by an untraced thread, but stops a traced one, so its delivery counts too:
+ * it is the kernel that decides, after the stop, whether a handler runs and the call
+ * returns EINTR after all. Not so job control, which causes EINTR by itself.
+ */
+static bool may_be_ours(const struct tracer_stop *stop)
+{
+	return stop->is_interrupt || (stop->signal && !is_stopping_signal(stop->signal));
+}
+
 int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus *raw)
 {
 	long nr;
 
-	/* In any other stop the EINTR is the signal's doing, not ours. */
-	if (!stop->is_interrupt || !arch_syscall_interrupted(raw, &nr) ||
+	if (!may_be_ours(stop) || !arch_syscall_interrupted(raw, &nr) ||
 	    !arch_syscall_needs_restart(nr))
 		return 0;
 	return restart(stop, raw, nr);
@@ -190,8 +200,8 @@ int tracer_undo_eintr(const struct tracer_stop *stop, const struct arch_prstatus
 
 int tracer_undo_suspension(const struct tracer_stop *stop, const struct arch_prstatus *raw)
 {
-	return stop->is_interrupt && arch_syscall_suspended(raw) ? restart(stop, raw, -1)
-	                                                         : 0;
+	return may_be_ours(stop) && arch_syscall_suspended(raw) ? restart(stop, raw, -1)
+	                                                        : 0;
 }
 
 int tracer_release(const struct tracer_stop *stop)

@@ -333,6 +333,64 @@ static void test_timeouts(void **state)
 	tracer_fini();
 }
 
+/* A signal without a handler, met while it is delivered: to the call it is nothing. */
+static void test_ignored_signal(void **state)
+{
+	struct tracer_stop stop;
+	struct arch_prstatus raw;
+	pid_t pid = sleeper(1500);
+
+	(void)state;
+	assert_int_equal(tracer_init(), 0);
+	for (int i = 0; i < 10000 && !is_in_call(pid, SYS_epoll_wait); i++)
+		usleep(1000);
+	assert_int_equal(ptrace(PTRACE_SEIZE, pid, NULL, NULL), 0);
+	kill(pid, SIGWINCH);
+	assert_int_equal(next_report(&stop), TRACER_STOPPED);
+	assert_int_equal(stop.signal, SIGWINCH);
+	assert_int_equal(tracer_get_regs(&stop, &raw), 0);
+	assert_int_equal(tracer_undo_eintr(&stop, &raw), 1);
+	assert_int_equal(tracer_release(&stop), 0);
+	assert_int_equal(next_report(&stop), TRACER_ENDED);
+	assert_true(WIFEXITED(stop.wait_status));
+	assert_in_range(WEXITSTATUS(stop.wait_status), 14, 250);
+	tracer_fini();
+}
+
+static void on_signal(int number)
+{
+	(void)number;
+}
+
+/* One that has a handler: the call returns EINTR, as it would have. */
+static void test_handled_signal(void **state)
+{
+	const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	struct sigaction before;
+	struct tracer_stop stop;
+	struct arch_prstatus raw;
+	pid_t pid;
+
+	(void)state;
+	sigaction(SIGUSR2, &action, &before);
+	pid = sleeper(60000);
+	sigaction(SIGUSR2, &before, NULL);
+	assert_int_equal(tracer_init(), 0);
+	for (int i = 0; i < 10000 && !is_in_call(pid, SYS_epoll_wait); i++)
+		usleep(1000);
+	assert_int_equal(ptrace(PTRACE_SEIZE, pid, NULL, NULL), 0);
+	kill(pid, SIGUSR2);
+	assert_int_equal(next_report(&stop), TRACER_STOPPED);
+	assert_int_equal(stop.signal, SIGUSR2);
+	assert_int_equal(tracer_get_regs(&stop, &raw), 0);
+	assert_true(tracer_undo_eintr(&stop, &raw) >= 0);
+	assert_int_equal(tracer_release(&stop), 0);
+	assert_int_equal(next_report(&stop), TRACER_ENDED);
+	assert_true(WIFEXITED(stop.wait_status));
+	assert_int_equal(WEXITSTATUS(stop.wait_status), 255);
+	tracer_fini();
+}
+
 static void test_shorten(void **state)
 {
 	static const struct {
@@ -433,6 +491,8 @@ int main(void)
 	        cmocka_unit_test(test_launch_fails),
 	        cmocka_unit_test_setup(test_stop_and_go, block_sigchld),
 	        cmocka_unit_test_setup(test_timeouts, block_sigchld),
+	        cmocka_unit_test_setup(test_ignored_signal, block_sigchld),
+	        cmocka_unit_test_setup(test_handled_signal, block_sigchld),
 	        cmocka_unit_test(test_shorten),
 	        cmocka_unit_test_setup(test_signal_outlives_the_tracer, block_sigchld),
 	};
