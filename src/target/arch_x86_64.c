@@ -142,6 +142,8 @@ bool arch_syscall_needs_restart(long nr)
 	case SYS_sendfile:
 	case SYS_splice:
 	case SYS_connect:
+	/* tcdrain(3) of a terminal; other drivers, too. */
+	case SYS_ioctl:
 		return true;
 	default:
 		return false;
