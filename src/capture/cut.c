@@ -36,6 +36,7 @@ static void sum_counters(struct sampler_stats *to, const struct sampler_stats *m
 	to->missed_queue_full += sign * more->missed_queue_full;
 	to->missed_refused += sign * more->missed_refused;
 	to->missed_unreadable += sign * more->missed_unreadable;
+	to->missed_32bit += sign * more->missed_32bit;
 	to->missed_unstopped += sign * more->missed_unstopped;
 	to->threads_seen += sign * more->threads_seen;
 	to->signals_passed += sign * more->signals_passed;

@@ -58,7 +58,7 @@ struct sampler_options {
 struct sampler_stats {
 	_Atomic uint64_t samples; /* snapshots handed over */
 	_Atomic uint64_t threads; /* known now */
-	_Atomic uint64_t missed;  /* sum of the four missed_* below */
+	_Atomic uint64_t missed;  /* sum of the missed_* below */
 	_Atomic uint64_t ticks;   /* handled */
 	_Atomic bool done;        /* the run is over */
 	_Atomic uint64_t
@@ -68,6 +68,7 @@ struct sampler_stats {
 	uint64_t missed_queue_full; /* no room for the snapshot */
 	uint64_t missed_refused;    /* the kernel refused the stop */
 	uint64_t missed_unreadable; /* stopped, but registers or stack not readable */
+	uint64_t missed_32bit;      /* stopped, and has become a 32-bit program */
 	uint64_t missed_unstopped;  /* asked, and ended or not run by the end */
 	uint64_t threads_seen;
 	uint64_t signals_passed; /* given back with a detach */

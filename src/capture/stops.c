@@ -105,21 +105,25 @@ static void undo(struct sampler *sampler, const struct thread *thread,
 		sampler->stats.eintr_undone++;
 }
 
-/* All that happens while the thread stands still. False: nothing was copied. */
-static bool copy_thread(struct sampler *sampler, struct thread *thread,
-                        const struct tracer_stop *stop, uint64_t seen_ns,
-                        struct snapshot *snap)
+/* All that happens while the thread stands still. Returns why nothing was copied, as the
+ * count of what is missed; or NULL. */
+static uint64_t *copy_thread(struct sampler *sampler, struct thread *thread,
+                             const struct tracer_stop *stop, uint64_t seen_ns,
+                             struct snapshot *snap)
 {
+	struct sampler_stats *stats = &sampler->stats;
 	struct arch_prstatus raw;
 
 	if (tracer_get_regs(stop, &raw) < 0)
-		return false;
+		return &stats->missed_unreadable;
 	undo(sampler, thread, stop, &raw);
-	if (!snap || arch_regs_from_prstatus(&raw, &snap->regs) < 0)
-		return false;
+	if (!snap)
+		return &stats->missed_queue_full;
+	if (arch_regs_from_prstatus(&raw, &snap->regs) < 0)
+		return &stats->missed_32bit;
 	snap->syscall = arch_syscall_nr(&raw);
 	sampler_copy(sampler, thread, snap, seen_ns);
-	return true;
+	return NULL;
 }
 
 /*
@@ -169,13 +173,13 @@ static void handle_stopped(struct sampler *sampler, struct thread *thread,
 	/* For whom, if nobody is left? */
 	bool wanted = thread && !apart_is_orphan();
 	struct snapshot *snap = wanted ? queue_reserve(sampler->queue) : NULL;
-	bool copied;
+	uint64_t *missed = NULL;
 
 	/* It was seen to run just before it was asked. */
 	if (thread && thread->stop_open)
 		stop->asleep_ns = seen_ns - thread->stop_asked_ns;
-	copied = thread && copy_thread(sampler, thread, stop, seen_ns, snap);
-
+	if (thread)
+		missed = copy_thread(sampler, thread, stop, seen_ns, snap);
 	(void)tracer_release(stop);
 	gone_ns = clock_monotonic_ns();
 	quantile_add(&stats->pause_ns, gone_ns - seen_ns);
@@ -189,9 +193,8 @@ static void handle_stopped(struct sampler *sampler, struct thread *thread,
 		return;
 	quantile_add(&stats->latency_ns, seen_ns - thread->stop_asked_ns);
 	close_stop(sampler, thread);
-	if (!copied)
-		count_missed(sampler,
-		             snap ? &stats->missed_unreadable : &stats->missed_queue_full);
+	if (missed)
+		count_missed(sampler, missed);
 	else if (thread->stop_is_of_sleeper)
 		sampler_caught_asleep(sampler, thread, snap, seen_ns);
 	else

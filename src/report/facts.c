@@ -77,6 +77,7 @@ static void tell_missed(struct text *text, const struct receipt *receipt)
 	        {stats->missed_queue_full, "the queue was full"},
 	        {stats->missed_refused, "the kernel refused the stop"},
 	        {stats->missed_unreadable, "registers or stack could not be read"},
+	        {stats->missed_32bit, "it runs a 32-bit program by now"},
 	        {stats->missed_unstopped, "the thread ended or did not stop in time"},
 	};
 	uint64_t missed = stats->missed;

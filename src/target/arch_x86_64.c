@@ -19,6 +19,24 @@ _Static_assert(sizeof(struct user_regs_struct) <=
                        sizeof(((struct arch_prstatus *)0)->words),
                "arch_prstatus holds the kernel's register set");
 
+/*
+ * The set of a thread that runs a 32-bit program. We do not profile those, but a program
+ * may become one by an exec, and is to come to no harm until then either.
+ */
+struct user_regs_i386 {
+	uint32_t ebx, ecx, edx, esi, edi, ebp, eax, ds, es, fs, gs, orig_eax, eip, cs,
+	        eflags, esp, ss;
+};
+
+/* Its calls have other numbers. */
+#define I386(nr) (0x10000 + (nr))
+
+static bool unpack_i386(const struct arch_prstatus *raw, struct user_regs_i386 *user)
+{
+	memcpy(user, raw->words, sizeof *user);
+	return raw->len == sizeof *user;
+}
+
 static struct user_regs_struct unpack(const struct arch_prstatus *raw)
 {
 	struct user_regs_struct user;
@@ -56,7 +74,12 @@ long arch_syscall_nr(const struct arch_prstatus *raw)
 bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr)
 {
 	struct user_regs_struct user = unpack(raw);
+	struct user_regs_i386 i386;
 
+	if (unpack_i386(raw, &i386)) {
+		*nr = I386((long)i386.orig_eax);
+		return (int32_t)i386.orig_eax >= 0 && (int32_t)i386.eax == -EINTR;
+	}
 	/* orig_rax is negative unless the thread is on its way out of a system call. */
 	if (raw->len != sizeof user || (long long)user.orig_rax < 0 ||
 	    (long long)user.rax != -EINTR)
@@ -68,7 +91,11 @@ bool arch_syscall_interrupted(const struct arch_prstatus *raw, long *nr)
 bool arch_syscall_suspended(const struct arch_prstatus *raw)
 {
 	struct user_regs_struct user = unpack(raw);
+	struct user_regs_i386 i386;
 
+	if (unpack_i386(raw, &i386))
+		return (int32_t)i386.orig_eax >= 0 &&
+		       (int32_t)i386.eax == -ERESTART_RESTARTBLOCK;
 	return raw->len == sizeof user && (long long)user.orig_rax >= 0 &&
 	       (long long)user.rax == -ERESTART_RESTARTBLOCK;
 }
@@ -84,7 +111,13 @@ bool arch_syscall_suspended(const struct arch_prstatus *raw)
 void arch_syscall_restart(struct arch_prstatus *raw)
 {
 	struct user_regs_struct user = unpack(raw);
+	struct user_regs_i386 i386;
 
+	if (unpack_i386(raw, &i386)) {
+		i386.eax = (uint32_t)-ERESTARTNOHAND;
+		memcpy(raw->words, &i386, sizeof i386);
+		return;
+	}
 	user.rax = (unsigned long long)-ERESTARTNOHAND;
 	memcpy(raw->words, &user, sizeof user);
 }
@@ -108,8 +141,34 @@ void arch_syscall_shorten(struct arch_prstatus *raw, long nr, uint64_t asleep_ns
 	memcpy(raw->words, &user, sizeof user);
 }
 
+/* The same calls (arch/x86/entry/syscalls/syscall_32.tbl). */
+static bool needs_restart_i386(long nr)
+{
+	static const short numbers[] = {
+	        3,   4,   145, 146, /* read, write, readv, writev */
+	        54,                 /* ioctl */
+	        102, 117,           /* socketcall, ipc */
+	        177, 421,           /* rt_sigtimedwait */
+	        187, 239, 313,      /* sendfile, sendfile64, splice */
+	        247, 385, 416,      /* io_getevents, io_pgetevents */
+	        256, 319, 441,      /* epoll_wait, epoll_pwait, epoll_pwait2 */
+	        337, 345, 417,      /* recvmmsg, sendmmsg */
+	        362, 364,           /* connect, accept4 */
+	        369, 370, 371, 372, /* sendto, sendmsg, recvfrom, recvmsg */
+	        420, 426,           /* semtimedop, io_uring_enter */
+	};
+
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		if (nr == I386(numbers[i]))
+			return true;
+	}
+	return false;
+}
+
 bool arch_syscall_needs_restart(long nr)
 {
+	if (nr >= I386(0))
+		return needs_restart_i386(nr);
 	switch (nr) {
 	case SYS_epoll_wait:
 	case SYS_epoll_pwait:

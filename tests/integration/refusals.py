@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 
+import elf32
 import procs
 import profiler
 import tap
@@ -128,22 +129,9 @@ def test_ourselves():
     tap.contains(done.stderr.decode(), "cprof-attach itself", "says so")
 
 
-def elf32():
-    """A program of one loop: mov eax, 29 (pause); int 0x80; jmp back."""
-    code = bytes.fromhex("b81d000000cd80ebf7")
-    base, start = 0x08048000, 52 + 32
-    size = start + len(code)
-    header = struct.pack("<16sHHIIIIIHHHHHH", b"\x7fELF\x01\x01\x01", 2, 3, 1, base + start,
-                         52, 0, 0, 52, 32, 1, 0, 0, 0)
-    load = struct.pack("<IIIIIIII", 1, 0, base, base, size, size, 5, 0x1000)
-    return header + load + code
-
-
 def test_32bit():
     path = os.path.join(procs.temp_dir(), "pause32")
-    with open(path, "wb") as f:
-        f.write(elf32())
-    os.chmod(path, 0o755)
+    elf32.write(path, elf32.PAUSE)
     try:
         process = procs.spawn([path])
     except OSError as error:

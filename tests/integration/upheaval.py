@@ -14,6 +14,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import elf32
 import procs
 import profiler
 import ptrace
@@ -79,6 +80,21 @@ def test_exec_storm():
                   repr(lines[-5:]))
         tap.equal(victim.process.wait(20), 0, "and the program ends as it should")
         ended(run.finish(20), "and the run with it")
+
+
+def test_becomes_32bit():
+    """It is not sampled, and comes to no harm by the stops that find that out."""
+    path = os.path.join(procs.temp_dir(), "waits32")
+    elf32.write(path, elf32.WAITS)
+    try:
+        procs.spawn([path]).kill()
+    except OSError as error:
+        tap.skip("this kernel runs no 32-bit programs: %s" % error)
+    run = profiler.Run("-F", "999", "--max-overhead", "100", "--", path)
+    run.finish(60)
+    ended(run, "a process that executes a 32-bit program")
+    tap.contains(run.stderr, "because it runs a 32-bit program", "it is said")
+    tap.contains(run.stderr, "exited with status 0", "and no call was interrupted")
 
 
 # ---- threads -----------------------------------------------------------------------
