@@ -363,11 +363,9 @@ static bool take_signals(struct session *session)
 	bool ends = false;
 
 	while (read(session->signal_fd, &info, sizeof info) > 0) {
-		if (info.ssi_signo == SIGCHLD)
-			sampler_tend(session->sampler);
-		else if (info.ssi_signo == SIGUSR1)
+		if (info.ssi_signo == SIGUSR1)
 			write_so_far(session);
-		else
+		else if (info.ssi_signo != SIGCHLD) /* of the tracer: has been tended */
 			ends = true;
 	}
 	return ends;
@@ -386,6 +384,7 @@ static void wait_for_sampler(struct session *session)
 		if (poll(fds, 2, patience_ms(session)) < 0 && errno != EINTR)
 			break;
 		mind_boundary(session);
+		sampler_tend(session->sampler);
 		if (take_signals(session) && !session->interrupted) {
 			session->interrupted = true;
 			sampler_stop(session->sampler);

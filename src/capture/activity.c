@@ -165,12 +165,15 @@ bool activity_under_seccomp(const struct target *target, const struct thread *th
 	return activity_status(target, thread, -1, &status) < 0 || status.seccomp != 0;
 }
 
-int activity_processor(const struct target *target, struct thread *thread)
+int activity_processor(const struct target *target, struct thread *thread, int *priority)
 {
 	int fd = thread_keep(target, thread, &thread->stat_fd, "stat");
 	struct procfs_stat stat;
 
-	return read_stat(target, thread, fd, &stat) < 0 ? -1 : stat.processor;
+	if (read_stat(target, thread, fd, &stat) < 0)
+		return -1;
+	*priority = stat.priority;
+	return stat.processor;
 }
 
 int activity_cpu_ns(const struct target *target, const struct thread *thread,

@@ -49,8 +49,8 @@ int activity_status(const struct target *target, const struct thread *thread, in
 bool activity_under_seccomp(const struct target *target, const struct thread *thread);
 
 /* The processor that the thread is on, or was on last; -1 if that cannot be told. Its
- * `stat` is kept open. */
-int activity_processor(const struct target *target, struct thread *thread);
+ * priority, as in procfs.h, goes to *priority. Its `stat` is kept open. */
+int activity_processor(const struct target *target, struct thread *thread, int *priority);
 
 /* The CPU time the thread has used since it began: 0 or -errno. */
 int activity_cpu_ns(const struct target *target, const struct thread *thread,

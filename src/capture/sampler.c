@@ -176,6 +176,7 @@ static void handle_timer(struct sampler *sampler)
 		sampler->stats.missed_ticks++;
 		sampler->due_ns += next_interval(sampler);
 	}
+	atomic_store(&sampler->awake_by_ns, sampler->level > 0 ? sampler->due_ns : 0);
 	arm_timer(sampler);
 }
 
@@ -542,6 +543,7 @@ void sampler_cut(struct sampler *sampler)
 void sampler_tend(struct sampler *sampler)
 {
 	apart_tend(&sampler->apart);
+	sampler_free_tracer(sampler, sampler->apart.pid);
 }
 
 int sampler_wait_status(const struct sampler *sampler)

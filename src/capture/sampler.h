@@ -142,7 +142,7 @@ int sampler_start(struct sampler *sampler, struct error *err);
 /* Asks it to end early; callable from any thread and from a signal handler. */
 void sampler_stop(struct sampler *sampler);
 
-/* To be called when SIGCHLD comes: see apart.h. */
+/* To be called when SIGCHLD comes (see apart.h), and a few times a second. */
 void sampler_tend(struct sampler *sampler);
 
 /*

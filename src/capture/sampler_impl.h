@@ -96,7 +96,15 @@ struct sampler {
 	size_t nround;                 /* processors that this round visits; at least 1 */
 	int cpu;                       /* where we wait for the next tick; -1: anywhere */
 	int home;                      /* the one processor we may run on; -1: any */
-	bool is_realtime;
+	int level;                     /* our real-time priority now; 0: none */
+	int priority;                  /* what it takes, when it is to be raised */
+	/* When we, with it raised, are to be awake again, for whoever else can see to that
+	 * (sampler_free_tracer); 0: never mind. */
+	_Atomic uint64_t awake_by_ns;
+	struct {
+		uint64_t by_ns, seen_ns;
+	} overdue; /* when that was found to be so, first */
+	_Atomic bool was_freed;
 };
 
 /* The process of a thread. */
@@ -122,6 +130,10 @@ void sampler_tell_overhead(struct sampler *sampler);
 struct sampler_segment *sampler_take_segment(struct sampler *sampler);
 /* cut.c: ends a part and hands it over; false: there is no room in the queue. */
 bool sampler_make_cut(struct sampler *sampler);
+
+/* visit.c: in the profiler, from time to time: the tracer is not left to wait for a
+ * processor that somebody with a higher priority keeps for himself. */
+void sampler_free_tracer(struct sampler *sampler, pid_t tracer);
 
 /* tick.c: looks at every thread of every target and asks those that run to stop. */
 void sampler_tick(struct sampler *sampler, uint64_t now_ns);

@@ -29,6 +29,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "capture/sampler_impl.h"
 
 /* So many threads are few: looking at them takes a millisecond or two. */
@@ -36,13 +37,15 @@
 
 static bool set_realtime(struct sampler *sampler, bool on)
 {
-	struct sched_param param = {.sched_priority = on ? 1 : 0};
+	struct sched_param param = {.sched_priority = on ? sampler->priority : 0};
 
-	if (sampler->is_realtime == on)
+	if (sampler->level == param.sched_priority)
 		return true;
 	if (sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &param) < 0)
 		return false;
-	sampler->is_realtime = on;
+	sampler->level = param.sched_priority;
+	if (!on)
+		atomic_store(&sampler->awake_by_ns, 0);
 	return true;
 }
 
@@ -50,17 +53,19 @@ static bool set_realtime(struct sampler *sampler, bool on)
 static bool move_to(struct sampler *sampler, int cpu)
 {
 	cpu_set_t there = sampler->cpus;
+	int before = sampler->home;
 
-	if (sampler->home == cpu)
+	if (before == cpu)
 		return true;
 	if (cpu >= 0) {
 		CPU_ZERO(&there);
 		CPU_SET(cpu, &there);
 	}
-	if (sched_setaffinity(0, sizeof there, &there) < 0)
-		return false;
-	sampler->home = cpu;
-	return true;
+	sampler->home = cpu; /* we may not come back from there */
+	if (sched_setaffinity(0, sizeof there, &there) == 0)
+		return true;
+	sampler->home = before;
+	return false;
 }
 
 /* Without a claim on any processor. */
@@ -70,8 +75,34 @@ static void step_back(struct sampler *sampler)
 	(void)move_to(sampler, -1);
 }
 
+/* Whether one of that priority (procfs.h) gives way to us; our own follows. */
+static bool gives_way(struct sampler *sampler, int priority)
+{
+	int level = -priority; /* one above it: -2 is real-time priority 1 */
+
+	if (level > sched_get_priority_max(SCHED_FIFO))
+		return false;
+	if (level > sampler->priority)
+		sampler->priority = level;
+	return true;
+}
+
+/* Before it matters, if there are few. */
+static void learn_priorities(struct sampler *sampler, const struct sampler_target *st)
+{
+	int priority;
+
+	for (size_t i = 0; i < st->threads.list.n && i < FEW; i++) {
+		if (activity_processor(st->target, st->threads.list.v[i], &priority) >= 0)
+			(void)gives_way(sampler, priority);
+	}
+}
+
 void sampler_prepare_visits(struct sampler *sampler)
 {
+	sampler->priority = 1;
+	for (size_t i = 0; i < sampler->live.n; i++)
+		learn_priorities(sampler, &sampler->targets[sampler->live.v[i]]);
 	sampler->can_visit = sampler->options.cpu_source == CPU_SOURCE_SCHEDSTAT &&
 	                     sched_getaffinity(0, sizeof sampler->cpus, &sampler->cpus) ==
 	                             0 &&
@@ -80,14 +111,74 @@ void sampler_prepare_visits(struct sampler *sampler)
 
 bool sampler_plan_visit(struct sampler *sampler, struct thread *thread)
 {
+	int priority;
+
 	if (!sampler->can_visit)
 		return false;
-	thread->cpu = activity_processor(sampler_target_of(sampler, thread), thread);
+	thread->cpu = activity_processor(sampler_target_of(sampler, thread), thread,
+	                                 &priority);
+	if (thread->cpu >= 0 && !gives_way(sampler, priority))
+		return false;
 	if (thread->cpu < 0 || thread->cpu >= CPU_SETSIZE ||
 	    !CPU_ISSET(thread->cpu, &sampler->cpus))
 		return false;
 	array_push(&sampler->visits, thread);
 	return true;
+}
+
+/*
+ * Where somebody runs who does not give way, a thread with a higher real-time priority
+ * that never sleeps, we would wait on that processor for ever, and with us whoever has
+ * been stopped meanwhile. Threads of the target are no danger, since we raise our own
+ * priority above theirs. Of others nothing is known; but the profiler, which has no
+ * claim on any processor, sees that the tracer is overdue, and takes it away.
+ */
+#define OVERDUE_NS (100 * NS_PER_MS)
+
+/* All of ours but that one, if there are others. */
+static cpu_set_t without(const struct sampler *sampler, int cpu)
+{
+	cpu_set_t rest = sampler->cpus;
+
+	if (cpu >= 0 && CPU_COUNT(&rest) > 1)
+		CPU_CLR(cpu, &rest);
+	return rest;
+}
+
+void sampler_free_tracer(struct sampler *sampler, pid_t tracer)
+{
+	const struct sched_param none = {0};
+	uint64_t by_ns = atomic_load(&sampler->awake_by_ns), now_ns = clock_monotonic_ns();
+	cpu_set_t rest;
+
+	if (tracer <= 0 || by_ns == 0 || now_ns < by_ns + OVERDUE_NS)
+		return;
+	/* Seen twice: both of us may have been stopped. */
+	if (sampler->overdue.by_ns != by_ns) {
+		sampler->overdue.by_ns = by_ns;
+		sampler->overdue.seen_ns = now_ns;
+	}
+	if (now_ns < sampler->overdue.seen_ns + OVERDUE_NS)
+		return;
+	rest = without(sampler, sampler->home);
+	(void)sched_setscheduler(tracer, SCHED_OTHER, &none);
+	(void)sched_setaffinity(tracer, sizeof rest, &rest);
+	atomic_store(&sampler->was_freed, true);
+}
+
+/* In the tracer: it does not go there again. */
+static void note_freed(struct sampler *sampler)
+{
+	if (!atomic_exchange(&sampler->was_freed, false))
+		return;
+	if (CPU_COUNT(&sampler->cpus) > 1)
+		sampler->cpus = without(sampler, sampler->home);
+	else
+		sampler->can_visit = false;
+	sampler->visits.n = 0;
+	sampler->level = -1; /* whatever was left of it */
+	sampler->home = sampler->cpu = -1;
+	step_back(sampler);
 }
 
 void sampler_begin_round(struct sampler *sampler)
@@ -104,6 +195,7 @@ void sampler_go(struct sampler *sampler)
 {
 	struct thread *first;
 
+	note_freed(sampler);
 	if (sampler->visits.n == 0) {
 		/* Who stops late would stand still for as long as others have work to do. */
 		if (sampler->nstops_open == 0)
@@ -111,6 +203,10 @@ void sampler_go(struct sampler *sampler)
 		return;
 	}
 	first = sampler->visits.v[(sampler->random >> 16) % sampler->visits.n];
+	atomic_store(&sampler->awake_by_ns, clock_monotonic_ns());
+	/* Not behind the back of one that does not give way otherwise. */
+	if (sampler->priority > 1)
+		(void)set_realtime(sampler, true);
 	if (!move_to(sampler, first->cpu))
 		return;
 	sampler->cpu = first->cpu;

@@ -182,7 +182,8 @@ int procfs_parse_stat(const char *text, size_t len, struct procfs_stat *out)
 
 		out->children_ticks += ticks > 0 ? (uint64_t)ticks : 0;
 	}
-	for (int field = 18; field <= 21; field++)
+	out->priority = (int)text_signed(&t); /* field 18 */
+	for (int field = 19; field <= 21; field++)
 		(void)text_signed(&t);
 	out->start_ticks = text_number(&t, 10); /* field 22 */
 	if (t.failed)

@@ -52,8 +52,9 @@ struct procfs_stat {
 	uint64_t stime_ticks;
 	uint64_t children_ticks; /* cutime and cstime: what its children that ended
 				    and were waited for had used, with theirs */
-	uint64_t start_ticks;    /* since boot */
-	int processor;           /* where it runs or ran last; -1: not told */
+	int priority; /* the kernel's: 0..39; -2..-100: real-time; below: with a deadline */
+	uint64_t start_ticks; /* since boot */
+	int processor;        /* where it runs or ran last; -1: not told */
 };
 #define PROCFS_PF_KTHREAD 0x00200000u
 int procfs_parse_stat(const char *text, size_t len, struct procfs_stat *out)
