@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/array.h"
 #include "base/log.h"
@@ -505,6 +507,16 @@ static bool prove_supplement(struct module *module, struct elf_image *image)
 	return module->supplement && elf_image_read_dwarf(module->supplement, &unused);
 }
 
+/* Nobody but root and us has chosen what it says, the names of other files too. */
+static bool is_ours(const struct elf_image *image)
+{
+	struct stat st;
+
+	return !image->mem && fstat(image->fd, &st) == 0 &&
+	       (st.st_uid == 0 || st.st_uid == geteuid()) &&
+	       !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
 bool module_dwarf(struct module *module, struct module_dwarf *dwarf)
 {
 	struct elf_image *image = &module->image;
@@ -517,6 +529,7 @@ bool module_dwarf(struct module *module, struct module_dwarf *dwarf)
 	    !prove_supplement(module, image))
 		return false;
 	dwarf->elf = image->elf;
+	dwarf->ours = is_ours(image);
 	dwarf->supplement = module->supplement ? module->supplement->elf : NULL;
 	return true;
 }

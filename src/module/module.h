@@ -205,6 +205,7 @@ struct module_dwarf {
 	Elf *elf;
 	Elf *supplement;         /* what .gnu_debugaltlink names (dwz -m); NULL: nothing */
 	struct module_view line; /* .debug_line, decompressed */
+	bool ours;               /* nobody but root and us could have written it */
 };
 
 /*

@@ -53,6 +53,7 @@ struct lines {
 	Dwarf *dwarf;
 	Dwarf *supplement;
 	bool inlines;
+	bool ours;                  /* as struct module_dwarf */
 	struct module_view program; /* .debug_line */
 	uint64_t programs_read;
 	size_t nscopes;
@@ -154,6 +155,7 @@ struct lines *lines_new(struct module *module, bool inlines)
 	opening.lines = lines = xcalloc(1, sizeof *lines);
 	lines->module = module;
 	lines->inlines = inlines;
+	lines->ours = files.ours;
 	lines->program = files.line;
 	if (attempt(lines, open_dwarf, &opening) && opening.done)
 		return lines;
@@ -217,7 +219,7 @@ static void read_unit(struct lines *lines, struct unit *unit)
 	unit->has_lines = afford_lines(lines, &unit->die);
 	if (!lines->inlines || lines->nscopes > SCOPES_TOTAL_MAX)
 		return;
-	if (unit->is_skeleton && !split_unit(&unit->die, &unit->body))
+	if (unit->is_skeleton && !split_unit(&unit->die, lines->ours, &unit->body))
 		return;
 	scopes_read(&unit->scopes, &unit->body);
 	lines->nscopes += unit->scopes.v.n;

@@ -12,8 +12,9 @@
 
 /*
  * The unit that a skeleton stands for. False if its file is not there, or is where
- * another user could replace it: that would be a way to make us open anything.
+ * another user could replace it: that would be a way to make us open anything. Or, unless
+ * `ours` is the program that names it (module.h), where not all may read it.
  */
-bool split_unit(Dwarf_Die *skeleton, Dwarf_Die *unit);
+bool split_unit(Dwarf_Die *skeleton, bool ours, Dwarf_Die *unit);
 
 #endif

@@ -259,6 +259,21 @@ def test_split_not_believed():
     tap.ok(all(len(chain) == 1 for chain in found), "no inlined functions", found)
 
 
+def test_split_of_another_user():
+    """Nor one that root alone may read, if somebody else's program names it."""
+    if os.getuid() != 0:
+        tap.skip("needs root")
+    run(*CC, "-O2", "-I", HERE, "-g", "-gsplit-dwarf", "-c", "-o", "closed.o",
+        os.path.join(HERE, "chain.c"))
+    run(*CC, "-o", "closed", "closed.o")
+    program = os.path.join(directory(), "closed")
+    tap.ok(any(len(chain) > 1 for chain in names(program, [a for a, _ in marks(program)])),
+           "root's program: inlined functions")
+    os.chown(program, 65534, 65534)
+    found = names(program, [a for a, _ in marks(program)])
+    tap.ok(all(len(chain) == 1 for chain in found), "another's: none", found)
+
+
 def test_dwz():
     need("dwz")
     program = build("squeezed", "-g")
@@ -348,6 +363,7 @@ if __name__ == "__main__":
             test_identical_code_folding,
             test_split,
             test_split_not_believed,
+            test_split_of_another_user,
             test_dwz,
             test_zoo,
             test_options,
