@@ -420,6 +420,48 @@ static void test_shorten(void **state)
 	}
 }
 
+/* Registers of a thread that is on its way out of a call with EINTR, in either layout. */
+static struct arch_prstatus interrupted(long nr, bool is_32bit)
+{
+	struct user_regs_struct user = {.orig_rax = (unsigned long long)nr,
+	                                .rax = (unsigned long long)-EINTR};
+	struct arch_prstatus raw = {.len = is_32bit ? 68 : sizeof user};
+	uint32_t narrow[17] = {[6] = (uint32_t)-EINTR, [11] = (uint32_t)nr};
+
+	if (is_32bit)
+		memcpy(raw.words, narrow, sizeof narrow);
+	else
+		memcpy(raw.words, &user, sizeof user);
+	return raw;
+}
+
+static void test_needs_restart(void **state)
+{
+	static const struct {
+		long nr;
+		bool is_32bit, needs;
+	} rows[] = {
+	        {SYS_epoll_wait, false, true},
+	        {SYS_ioctl, false, true},
+	        {SYS_close, false, false},
+	        {SYS_poll, false, false},
+	        {256, true, true},
+	        {6, true, false},              /* epoll_wait, close */
+	        {SYS_epoll_wait, true, false}, /* another call there */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct arch_prstatus raw = interrupted(rows[i].nr, rows[i].is_32bit);
+		long nr;
+
+		assert_true(arch_syscall_interrupted(&raw, &nr));
+		assert_int_equal(arch_syscall_needs_restart(nr), rows[i].needs);
+		arch_syscall_restart(&raw);
+		assert_false(arch_syscall_interrupted(&raw, &nr));
+	}
+}
+
 static void end_with_seven(int number)
 {
 	(void)number;
@@ -494,6 +536,7 @@ int main(void)
 	        cmocka_unit_test_setup(test_ignored_signal, block_sigchld),
 	        cmocka_unit_test_setup(test_handled_signal, block_sigchld),
 	        cmocka_unit_test(test_shorten),
+	        cmocka_unit_test(test_needs_restart),
 	        cmocka_unit_test_setup(test_signal_outlives_the_tracer, block_sigchld),
 	};
 
