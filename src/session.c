@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,7 @@
 
 /* Larger blocks are given back to the system when they are freed. */
 #define LARGE_BLOCK (128 * 1024)
+#define STACK_BYTES ((size_t)4 << 20)
 
 /* A part that would be shorter at the end is left to the one before it. */
 #define LAST_PART_S 0.02
@@ -77,22 +79,35 @@ struct session {
 	bool cpu_from_stat;
 };
 
-/* Two descriptors a thread: as many as the system lets us have. */
-static void raise_descriptor_limit(void)
+static void raise_limit(int which)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+	if (getrlimit(which, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
+		(void)setrlimit(which, &limit);
 	}
+}
+
+/* Two descriptors a thread: as many as the system lets us have. And stacks of a size that
+ * does not depend on where we were started. */
+static void take_room(void)
+{
+	pthread_attr_t attributes;
+
+	raise_limit(RLIMIT_NOFILE);
+	raise_limit(RLIMIT_STACK);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	(void)pthread_setattr_default_np(&attributes);
+	pthread_attr_destroy(&attributes);
 }
 
 static int find_targets(struct session *session, struct error *err)
 {
 	const struct options *options = session->options;
 
-	raise_descriptor_limit();
+	take_room();
 	if (choose_targets(options, session->launch.pid, session->roster, &session->tids,
 	                   err) < 0)
 		return -1;

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 /* Where the handler runs when the stack was too small. */
 #define HANDLER_STACK_BYTES (64 * 1024)
 /* What no cache of a thread's own holds, so that the allocator takes its lock. */
@@ -108,8 +110,9 @@ static void probe_allocator(void)
 
 bool crash_contain(void (*fn)(void *arg), void *arg)
 {
-	char stack[HANDLER_STACK_BYTES];
-	stack_t ours = {.ss_sp = stack, .ss_size = sizeof stack}, old;
+	stack_t ours = {.ss_sp = xmalloc(HANDLER_STACK_BYTES),
+	                .ss_size = HANDLER_STACK_BYTES},
+	        old;
 	sigjmp_buf out;
 	bool crashed;
 
@@ -123,5 +126,6 @@ bool crash_contain(void (*fn)(void *arg), void *arg)
 	(void)sigaltstack(&old, NULL);
 	if (crashed)
 		probe_allocator();
+	free(ours.ss_sp);
 	return !crashed;
 }

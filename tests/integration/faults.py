@@ -223,6 +223,10 @@ def test_too_little_memory():
                 [mb << 20 for mb in range(24, 280, step)])
 
 
+def test_too_small_stacks():
+    sweep_limit(resource.RLIMIT_STACK, "stack", [kb << 10 for kb in (64, 96, 128, 256)])
+
+
 if __name__ == "__main__":
     profiler.require()
     tap.run([
@@ -231,4 +235,5 @@ if __name__ == "__main__":
         test_libraries_that_crash,
         test_too_few_descriptors,
         test_too_little_memory,
+        test_too_small_stacks,
     ])
