@@ -169,21 +169,29 @@ static pid_t tracer_of(pid_t pid, char *state)
 	return status.tracer_pid;
 }
 
+/* A child that sleeps, whatever else the machine has to do. */
+static pid_t start_sleeper(void)
+{
+	pid_t pid = start_child(nap);
+	char letter = 'R';
+
+	for (int i = 0; i < 20000 && letter != 'S'; i++) {
+		usleep(1000);
+		(void)tracer_of(pid, &letter);
+	}
+	return pid;
+}
+
 static void check_activity(enum cpu_source source)
 {
 	struct thread_table table = {0};
 	struct thread_scan scan;
-	pid_t pid = start_child(nap);
+	pid_t pid = start_sleeper();
 	struct target *target = target_open(pid, NULL);
 	struct thread *thread;
-	char letter = 'R';
 	uint64_t ns;
 
 	assert_non_null(target);
-	for (int i = 0; i < 2000 && letter != 'S'; i++) {
-		usleep(1000);
-		(void)tracer_of(pid, &letter);
-	}
 	assert_int_equal(threads_scan(&table, target, 0, activity_cpu_file(source), &scan),
 	                 0);
 	assert_int_equal(scan.nnew, 1);
@@ -312,7 +320,7 @@ static void test_sampler_spin(void **state)
 static void test_sampler_bursts(void **state)
 {
 	pid_t pid = start_child(bursts);
-	struct outcome o = sample(pid, CPU_SOURCE_SCHEDSTAT, 200, 1000);
+	struct outcome o = sample(pid, CPU_SOURCE_SCHEDSTAT, 200, 3000);
 
 	(void)state;
 	assert_true(o.samples > 5);
@@ -425,8 +433,8 @@ static void test_sampler_parts(void **state)
 /* A process that only sleeps is never stopped. */
 static void test_sampler_sleeper(void **state)
 {
-	pid_t pid = start_child(nap);
-	struct outcome o = sample(pid, CPU_SOURCE_SCHEDSTAT, 1000, 300);
+	pid_t pid = start_sleeper();
+	struct outcome o = sample(pid, CPU_SOURCE_SCHEDSTAT, 1000, 1500);
 
 	(void)state;
 	assert_int_equal(o.samples, 0);
