@@ -31,6 +31,7 @@
  */
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -388,6 +389,19 @@ static void start_timers(void)
 
 /* ---- families ------------------------------------------------------------ */
 
+static bool is_expected(pid_t pid, int code, int status)
+{
+	if (chld_come == 1 && chld_info.si_pid == pid && chld_info.si_code == code &&
+	    chld_info.si_status == status)
+		return true;
+	fprintf(stderr,
+	        "ledger: %d SIGCHLDs, the last of %d: code %d, status %d; "
+	        "expected of %d: code %d, status %d\n",
+	        chld_come, chld_info.si_pid, chld_info.si_code, chld_info.si_status, pid,
+	        code, status);
+	return false;
+}
+
 /*
  * Waits for the one event that is to come, and for its SIGCHLD. The next event is
  * not caused before both are here: pending SIGCHLDs would become one.
@@ -403,8 +417,7 @@ static void expect(pid_t pid, int want, int code, int status)
 		usleep(50);
 	if (!chld_come)
 		COUNT(N_CHLD_LOST, 1);
-	else if (chld_come != 1 || chld_info.si_pid != pid || chld_info.si_code != code ||
-	         chld_info.si_status != status)
+	else if (!is_expected(pid, code, status))
 		COUNT(N_CHLD_ODD, 1);
 	chld_come = 0;
 }
