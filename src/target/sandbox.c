@@ -6,8 +6,9 @@
  * checked, a COMMAND has been forked, and no thread exists that would not inherit
  * them: no_new_privs, so that no program could give privileges back, and a seccomp
  * filter. The filter refuses, with EPERM, executing programs and making processes,
- * changing what others see of the system, writing to other processes' memory, and
- * every request of ptrace and every signal that are not ours.
+ * changing what others see of the system, the calls that write to other processes' memory,
+ * and every request of ptrace and every signal that are not ours. It cannot tell
+ * /proc/PID/mem from any other file.
  *
  * It is a list of what is refused, not of what is allowed: which calls the C
  * library and the libraries for debug information make differs from version to
