@@ -9,7 +9,6 @@ import random
 import shlex
 import signal
 import struct
-import subprocess
 import sys
 import time
 
@@ -325,44 +324,6 @@ def test_stop_and_go_under_the_profiler():
     tap.equal(run.status, 0, "the profiler ends well", str(run))
 
 
-_HOG = """
-import os, sys, time
-os.sched_setaffinity(0, {int(sys.argv[1])})
-os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
-print("ready", flush=True)
-end = time.monotonic() + 20
-while time.monotonic() < end:
-    pass
-"""
-
-
-def hog(cpu):
-    """A process with a real-time priority that never gives up its processor."""
-    process = procs.spawn([sys.executable, "-c", _HOG, str(cpu)], stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL)
-    if process.stdout.readline() != b"ready\n":
-        tap.skip("no real-time priority here")
-    return process
-
-
-def test_realtime():
-    """Nobody waits behind a thread that never gives way: not the run, nor who is stopped."""
-    cpus = sorted(os.sched_getaffinity(0))
-    if len(cpus) < 2:
-        tap.skip("has one processor alone")
-    for what in ("a target", "another process"):
-        one = hog(cpus[0])
-        worker = Worker(2)
-        pid = one.pid if what == "a target" else worker.pid
-        run = profiler.Run("-p", pid, "-d", "1", "-F", "999").finish()
-        tap.equal(one.poll(), None, "%s that keeps a processor: the run ends before it does" % what,
-                  str(run))
-        tap.equal(run.status, 0, "and well", str(run))
-        tap.equal(held_by_it(pid), [], "and nobody stays traced or stopped")
-        one.kill()
-        one.wait()
-
-
 def test_parent_events():
     """What waitpid tells the target's parent is what happened, no more, no less."""
     victim = Victim("execs", "parent")
@@ -395,6 +356,5 @@ if __name__ == "__main__":
         test_an_orphan_ends,
         test_group_stop,
         test_stop_and_go_under_the_profiler,
-        test_realtime,
         test_parent_events,
     ])
