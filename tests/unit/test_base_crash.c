@@ -78,6 +78,9 @@ static int status_after(void (*fn)(void *arg), int times)
 static void test_contained(void **state)
 {
 	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* under it the process ends of the signal all the same */
+#endif
 	assert_int_equal(status_after(NULL, 0), 0);
 	assert_int_equal(status_after(read_nowhere, 3), 0);
 	assert_int_equal(status_after(give_up, 3), 0);
