@@ -76,10 +76,27 @@ static struct elf_image *try_file(const struct alt_link *link, size_t *total, in
 	return image;
 }
 
+/* Below DEBUG_DIR, and never out of it: links from debug file to debug file go up and
+ * down again ("../../.dwz/…"). */
 static bool is_debug_file(const char *path)
 {
-	return strncmp(path, DEBUG_DIR "/", strlen(DEBUG_DIR "/")) == 0 &&
-	       !strstr(path, "/../");
+	const char *part, *end;
+	int depth = 0;
+
+	if (strncmp(path, DEBUG_DIR "/", strlen(DEBUG_DIR "/")) != 0)
+		return false;
+	for (part = path + strlen(DEBUG_DIR); *part && depth >= 0; part = end) {
+		size_t len;
+
+		part++;
+		end = strchrnul(part, '/');
+		len = (size_t)(end - part);
+		if (len == 2 && memcmp(part, "..", 2) == 0)
+			depth--;
+		else if (len > 0 && !(len == 1 && *part == '.'))
+			depth++;
+	}
+	return depth > 0;
 }
 
 static struct elf_image *try_root(const struct alt_link *link, size_t *total, int root,
