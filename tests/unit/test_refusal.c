@@ -135,7 +135,6 @@ static void test_what_no_right_overcomes(void **state)
 	check_permitted(&f);
 }
 
-/* These come before the question of rights: rights would not help. */
 /* Rights to trace and none to read files: setcap, or a container that drops them all. */
 static void test_files_closed(void **state)
 {
@@ -154,6 +153,7 @@ static void test_files_closed(void **state)
 	refused(&f, "belongs to");
 }
 
+/* These come before the question of rights: rights would not help. */
 static void test_absolute_before_rights(void **state)
 {
 	struct refusal_facts f = denied();
